@@ -1,0 +1,91 @@
+"""Alphabet: the ordered characters a model can write, and text <-> labels.
+
+Label 0 is the CTC blank (`BLANK`), so character number i has label i + 1. Text is NFC everywhere.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from penname.errors import AlphabetError
+
+BLANK = 0
+
+
+def nfc(text: str) -> str:
+    """Return `text` in Unicode normalisation form C, with single spaces and none at the ends."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """Ordered characters, each one code point.
+
+    >>> names = Alphabet("AB")
+    >>> names.encode("ABBA").tolist()
+    [1, 2, 2, 1]
+    >>> names.decode([2, 1])
+    'BA'
+
+    Raises:
+        AlphabetError: when empty, or when a character comes twice.
+    """
+
+    characters: str
+
+    def __post_init__(self) -> None:
+        repeated = sorted({c for c in self.characters if self.characters.count(c) > 1})
+        if repeated:
+            raise AlphabetError(f"alphabet has {repeated} more than once")
+        if not self.characters:
+            raise AlphabetError("alphabet is empty; give at least one character")
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Alphabet:
+        """Return the alphabet of all characters in `texts`, in code point order."""
+        return cls("".join(sorted(set().union(*(set(nfc(text)) for text in texts)))))
+
+    def __len__(self) -> int:
+        """Return the number of characters, the blank not counted."""
+        return len(self.characters)
+
+    @property
+    def classes(self) -> int:
+        """Number of network outputs: the characters and the blank."""
+        return len(self.characters) + 1
+
+    @cached_property
+    def _labels(self) -> dict[str, int]:
+        return {character: i + 1 for i, character in enumerate(self.characters)}
+
+    def missing(self, text: str) -> str:
+        """Return the distinct characters of `text` that the alphabet lacks, in order."""
+        return "".join(dict.fromkeys(c for c in nfc(text) if c not in self._labels))
+
+    def encode(self, text: str) -> np.ndarray:
+        """Return the labels of `text`: int32 (L,).
+
+        Raises:
+            AlphabetError: for characters that are not in the alphabet.
+        """
+        if missing := self.missing(text):
+            raise AlphabetError(f"text {text!r} has {missing!r}, which the alphabet lacks")
+        return np.array([self._labels[c] for c in nfc(text)], dtype=np.int32)
+
+    def decode(self, labels: Sequence[int] | np.ndarray) -> str:
+        """Return the text of `labels`; blanks must have been removed."""
+        return "".join(self.characters[int(label) - 1] for label in labels)
+
+    def merge(self, other: Alphabet) -> Alphabet:
+        """Return this alphabet with the characters that only `other` has at its end.
+
+        Every character of this one keeps its label, so a model's trained outputs stay valid.
+        """
+        return Alphabet(
+            self.characters + "".join(c for c in other.characters if c not in self._labels)
+        )

@@ -1,0 +1,213 @@
+"""Line image: the one preprocessing, from a file or array to what the network sees.
+
+Packing, training, reading and scoring all call `line_image` with an `ImageSpec` that is stored in
+the pack, the checkpoint and the model folder, so training and reading cannot drift apart.
+
+Grey values are uint8, 255 is paper and 0 is ink. A line image is (H, w) with H = `spec.height` and
+its true width w; the network sees it on a canvas whose width is w rounded up to `spec.width_step`,
+the rest paper. The canvas depends on the line alone, so a line reads the same alone and in a batch.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from penname.errors import ImageError, OptionError
+from penname.options import option
+
+PAPER = 255
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000")
+MAX_PIXELS = 50_000_000  # a line image is some 0.02 megapixels; a page at 600 dpi is 35
+MIN_SIDE = 4  # pixels; less cannot hold a letter
+MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
+INK = 128  # after levels, anything darker is ink
+
+Grey = np.ndarray  # (h, w) uint8
+Source = str | Path | bytes | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How a picture becomes a line image.
+
+    `fit` keeps the aspect, `crop` cuts or pads to height x max_width at the top left as the 2021
+    project did, `stretch` scales both sides to height x max_width.
+    """
+
+    height: int = option(48, "height of a line image in pixels")
+    max_width: int = option(320, "largest width of a line image in pixels")
+    fit: str = option(
+        "fit", "how a picture is brought to size", choices=("fit", "crop", "stretch")
+    )
+    trim: bool = option(True, "cut blank sides off")
+    max_scale: float = option(1.25, "largest enlargement; more adds cost but no information")
+    width_step: int = option(32, "canvas widths are multiples of this many pixels")
+
+    def __post_init__(self) -> None:
+        if self.fit not in ("fit", "crop", "stretch"):
+            raise OptionError(f"fit is {self.fit!r}; choose fit, crop or stretch")
+        if self.height < 8 or self.max_width < self.width_step or self.width_step < 1:
+            raise OptionError(f"no line image fits {self}; height is at least 8")
+
+    def canvas_width(self, width: int) -> int:
+        """Return the canvas width in pixels for a line image of true width `width`."""
+        return -(-max(width, 1) // self.width_step) * self.width_step
+
+
+def decode(source: Source) -> Grey:
+    """Return the grey picture (h, w) uint8 of a path, encoded bytes, PIL image or array.
+
+    Colour, palettes, CMYK, transparency, 16-bit and float values and EXIF rotation are resolved.
+
+    Raises:
+        ImageError: when it cannot be read, is too small or too large.
+    """
+    if isinstance(source, np.ndarray):
+        return _checked(_grey_array(source))
+    if isinstance(source, Image.Image):
+        return _checked(_grey_picture(source))
+    try:
+        stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+    except OSError as error:
+        raise ImageError(f"{source}: {error.strerror or error}") from None
+    with stream:
+        try:
+            with Image.open(stream, formats=FORMATS) as picture:
+                _check_size(picture.width, picture.height)
+                picture.draft("L", picture.size)  # a JPEG then decodes its luma only
+                return _checked(_grey_picture(picture))
+        except ImageError:
+            raise
+        except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if "cannot identify image file" in reason:
+                reason = f"not an image in a format read here ({', '.join(FORMATS)})"
+            raise ImageError(f"cannot read the image: {reason}") from error
+
+
+def line_image(grey: Grey, spec: ImageSpec) -> Grey:
+    """Return the line image (spec.height, w) uint8 of a grey picture; w is its true width."""
+    grey = _levels(grey)
+    if spec.trim:
+        grey = _trim_sides(grey)
+    if spec.fit == "crop":
+        return _pasted(grey[: spec.height, : spec.max_width], spec.height, spec.max_width, 0)
+    if spec.fit == "stretch":
+        return _resized(grey, spec.max_width, spec.height)
+    height, width = grey.shape
+    scale = min(spec.height / height, spec.max_width / width, spec.max_scale)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    scaled = grey if size == (width, height) else _resized(grey, *size)
+    return _pasted(scaled, spec.height, size[0], (spec.height - size[1]) // 2)
+
+
+def on_canvas(images: list[Grey], width: int) -> np.ndarray:
+    """Return line images (H, w) side by side on one canvas: (N, 1, H, width) uint8."""
+    batch = np.full((len(images), 1, images[0].shape[0], width), PAPER, dtype=np.uint8)
+    for row, image in zip(batch, images, strict=True):
+        row[0, :, : image.shape[1]] = image
+    return batch
+
+
+def _levels(grey: Grey) -> Grey:
+    """Stretch ink to 0 and paper to 255; paper is what most of the picture is made of."""
+    counts = np.bincount(grey.ravel(), minlength=256).cumsum()
+    low, paper, high = np.searchsorted(counts, counts[-1] * np.array([0.002, 0.5, 0.998]))
+    if high - low < MIN_CONTRAST:
+        return np.full_like(grey, PAPER)
+    values = np.arange(256)
+    if paper - low < high - paper:  # white on black
+        values, low, paper = 255 - values, 255 - high, 255 - paper
+    table = np.clip((values - low) * (255 / (paper - low)), 0, 255).astype(np.uint8)
+    return table[grey]
+
+
+def _trim_sides(grey: Grey) -> Grey:
+    """Cut blank columns off both sides, leaving a margin of a tenth of the height."""
+    columns = np.flatnonzero(grey.min(axis=0) < INK)
+    if not len(columns):
+        return grey
+    margin = max(2, grey.shape[0] // 10)
+    return grey[:, max(0, columns[0] - margin) : columns[-1] + 1 + margin]
+
+
+def _pasted(grey: Grey, height: int, width: int, top: int) -> Grey:
+    if grey.shape == (height, width):
+        return grey
+    image = np.full((height, width), PAPER, dtype=np.uint8)
+    image[top : top + grey.shape[0], : grey.shape[1]] = grey
+    return image
+
+
+def _resized(grey: Grey, width: int, height: int) -> Grey:
+    # Pillow's bilinear filter widens with the reduction, so thin strokes fade but never vanish.
+    picture = Image.fromarray(np.ascontiguousarray(grey))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _grey_picture(picture: Image.Image) -> Grey:
+    _check_size(picture.width, picture.height)
+    if picture.mode == "L" and picture.format == "JPEG" and "exif" not in picture.info:
+        return np.asarray(picture)  # the common case, nothing to resolve
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _grey_array(np.asarray(picture))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        return _over_paper(np.asarray(picture.convert("RGBA").convert("LA")))
+    if picture.mode not in ("1", "L", "RGB"):
+        picture = picture.convert("RGB")
+    return np.asarray(picture.convert("L"))
+
+
+def _over_paper(grey_alpha: np.ndarray) -> Grey:
+    """Lay (h, w, 2) grey and alpha over white, or over black when what is visible is light."""
+    grey, alpha = grey_alpha[..., 0].astype(np.float32), grey_alpha[..., 1] / np.float32(255)
+    light = (grey * alpha).sum() > 128 * max(float(alpha.sum()), 1.0) and float(alpha.min()) < 0.5
+    paper = 0 if light else PAPER
+    return np.asarray(np.round(grey * alpha + paper * (1 - alpha)), dtype=np.uint8)
+
+
+def _grey_array(array: np.ndarray) -> Grey:
+    """Return any image array as (h, w) uint8; other than 8-bit values are scaled to their range."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise ImageError(f"an image array is (h, w) or (h, w, 1..4), not {array.shape}")
+    _check_size(array.shape[1], array.shape[0])
+    if array.dtype != np.uint8:
+        array = _eight_bit(array)
+    if array.ndim == 2:
+        return array
+    if array.shape[2] == 1:
+        return array[..., 0]
+    if array.shape[2] == 2:
+        return _over_paper(array)
+    mode = "RGB" if array.shape[2] == 3 else "RGBA"
+    return _grey_picture(Image.frombytes(mode, array.shape[1::-1], array.tobytes()))
+
+
+def _eight_bit(array: np.ndarray) -> np.ndarray:
+    values: np.ndarray[Any, Any] = np.nan_to_num(array.astype(np.float32))
+    low, high = float(values.min()), float(values.max())
+    if high == low:
+        return np.full(array.shape, PAPER, dtype=np.uint8)
+    return np.asarray((values - low) * (255 / (high - low)), dtype=np.uint8)
+
+
+def _check_size(width: int, height: int) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"the image is {width} x {height} pixels; at least {MIN_SIDE} a side")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"the image is {width} x {height} pixels, over the limit of {MAX_PIXELS:,}; "
+            "cut lines out of it first"
+        )
+
+
+def _checked(grey: Grey) -> Grey:
+    _check_size(grey.shape[1], grey.shape[0])
+    return grey
