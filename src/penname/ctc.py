@@ -1,0 +1,125 @@
+"""CTC in NumPy: from the network's log_probs to text with spans, and the likelihood of a text.
+
+Greedy decoding takes the best label of every frame, merges repeats and drops blanks (Graves et al.
+2006, section 3.2). Confidence comes in two sizes, each with one definition:
+
+- of a character: the largest probability the network gives it in any frame of its span;
+- of a line: P(text | image), summed over every alignment that writes the text, `log_likelihood`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from penname.alphabet import BLANK, Alphabet
+
+Labels = Sequence[int] | np.ndarray
+
+IMPOSSIBLE = -1e30  # a log probability that stays finite, so that differences are never nan
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One decoded character in frames [start, end), with its confidence in 0..1."""
+
+    character: str
+    start: int
+    end: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The greedy reading of one line: its labels, and the characters they stand for."""
+
+    labels: tuple[int, ...]
+    characters: tuple[Span, ...]
+
+    @property
+    def text(self) -> str:
+        """The characters joined up."""
+        return "".join(span.character for span in self.characters)
+
+
+def frames_needed(labels: Labels) -> int:
+    """Return the fewest frames that can write `labels`: one each, and a blank between repeats.
+
+    >>> frames_needed([1, 2, 2, 1])
+    5
+    """
+    values = np.asarray(labels)
+    return len(values) + int((values[1:] == values[:-1]).sum())
+
+
+def greedy(log_probs: np.ndarray, alphabet: Alphabet) -> Decoded:
+    """Return the greedy reading of one line's log_probs (T, C)."""
+    return greedy_batch(log_probs[None], alphabet)[0]
+
+
+def greedy_batch(log_probs: np.ndarray, alphabet: Alphabet) -> list[Decoded]:
+    """Return the greedy reading of each line of log_probs (N, T, C)."""
+    rows, frames, _ = log_probs.shape
+    path = log_probs.argmax(axis=2)  # (N, T, C) -> (N, T)
+    begins = np.ones(
+        path.shape, dtype=bool
+    )  # where a run of one label begins; each line begins one
+    begins[:, 1:] = path[:, 1:] != path[:, :-1]
+    starts = np.flatnonzero(begins)  # (runs,), counted through the whole batch
+    ends = np.append(starts[1:], path.size)
+    peaks = np.exp(np.maximum.reduceat(log_probs.max(axis=2).ravel(), starts))
+    labels = path.ravel()[starts]
+    found: list[list[tuple[int, Span]]] = [[] for _ in range(rows)]
+    for run in np.flatnonzero(labels != BLANK):
+        row, start = divmod(int(starts[run]), frames)
+        character = alphabet.characters[labels[run] - 1]
+        span = Span(character, start, int(ends[run]) - row * frames, float(peaks[run]))
+        found[row].append((int(labels[run]), span))
+    return [
+        Decoded(tuple(label for label, _ in line), tuple(span for _, span in line))
+        for line in found
+    ]
+
+
+def log_likelihood(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarray:
+    """Return log P(labels[n] | line n), summed over all alignments: (N, T, C) -> (N,) float64.
+
+    The forward algorithm (Graves et al. 2006, section 4.1) over labels with blanks between them,
+    s = 0..2L, for all lines at once; -inf where the labels need more frames than there are.
+    """
+    lengths = np.array([len(line) for line in labels], dtype=np.intp)
+    states = _with_blanks(labels, 2 * int(lengths.max(initial=0)) + 1)  # (N, S)
+    emitted = np.take_along_axis(log_probs, states[:, None, :], axis=2)  # (N, T, C) -> (N, T, S)
+    emitted = np.maximum(emitted.astype(np.float64), IMPOSSIBLE)
+    skip_cost = np.where(_may_skip(states), 0.0, IMPOSSIBLE)
+    forward = np.full((len(states), states.shape[1] + 2), IMPOSSIBLE)  # two columns before state 0
+    forward[:, 1] = 0.0  # where every alignment begins: a step from state 0, a skip from state 1
+    for frame in range(emitted.shape[1]):
+        stay, step, skip = forward[:, 2:], forward[:, 1:-1], forward[:, :-2] + skip_cost
+        best = np.maximum(np.maximum(stay, step), skip)
+        total = np.exp(stay - best) + np.exp(step - best) + np.exp(skip - best)
+        forward[:, 2:] = best + np.log(total) + emitted[:, frame]
+        forward[:, 1] = IMPOSSIBLE
+    rows = np.arange(len(states))
+    ends = np.logaddexp(forward[rows, 2 * lengths + 2], forward[rows, 2 * lengths + 1])
+    return np.where(ends > IMPOSSIBLE / 2, ends, -np.inf)
+
+
+def _with_blanks(labels: Sequence[Labels], width: int) -> np.ndarray:
+    """Return the labels with blanks around each: (N, width), filled up with blanks."""
+    states = np.full((len(labels), width), BLANK, dtype=np.intp)
+    for row, line in zip(states, labels, strict=True):
+        row[1 : 2 * len(line) : 2] = line
+    return states
+
+
+def _may_skip(states: np.ndarray) -> np.ndarray:
+    """Return which states (N, S) may be entered past the blank before them.
+
+    A label may, unless the label before the blank is the same: the two would become one.
+    """
+    skips = states != BLANK
+    skips[:, 2:] &= states[:, 2:] != states[:, :-2]
+    return skips
