@@ -1,0 +1,1 @@
+"""Ground truth: what comes in, the rules that clean it, and the pack that training reads."""
