@@ -120,6 +120,6 @@ def _may_skip(states: np.ndarray) -> np.ndarray:
 
     A label may, unless the label before the blank is the same: the two would become one.
     """
-    skips = states != BLANK
+    skips: np.ndarray = states != BLANK
     skips[:, 2:] &= states[:, 2:] != states[:, :-2]
     return skips

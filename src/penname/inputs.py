@@ -1,0 +1,119 @@
+"""Inputs: from the paths a person gives to the pictures behind them.
+
+A path is an image file, a folder (all images and Parquet files in it, at any depth), a pattern
+such as `scans/*.jpg`, or a Parquet file with one encoded image per row.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penname.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pyarrow as pa
+
+    from penname.line_image import Source
+
+PARQUET = ".parquet"
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".jp2"}
+SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", PARQUET}
+ROWS = 256  # rows of a Parquet file in memory at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A picture and the name it goes by: its path, or a Parquet file and row."""
+
+    file: str
+    source: Source
+
+
+def expand(paths: Iterable[str | Path]) -> Iterator[Input]:
+    """Return the pictures at `paths`, in order, those in a folder sorted as people count.
+
+    Raises:
+        ImageError: at once, for a path that matches nothing; later, for a Parquet file without
+            images.
+    """
+    files = [file for path in paths for file in _matches(path)]
+    return (picture for file in files for picture in _pictures(file))
+
+
+def natural(path: Path) -> list[str | int]:
+    """Return a sort key that puts line2 before line10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(path))]
+
+
+def _matches(path: str | Path) -> list[Path]:
+    if Path(path).exists():
+        return _files(Path(path))
+    # pathlib refuses patterns that are absolute, as those a shell did not expand may be
+    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+    if not matches:
+        raise ImageError(f"{path}: no such file or folder, and nothing matches it as a pattern")
+    return [file for match in sorted(matches, key=natural) for file in _files(match)]
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the path itself, or the images below a folder; hidden files are left out."""
+    if not path.is_dir():
+        return [path]
+    files = [
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    ]
+    if not files:
+        raise ImageError(f"{path}: no images in this folder")
+    return sorted(files, key=natural)
+
+
+def _pictures(file: Path) -> Iterator[Input]:
+    if file.suffix.lower() == PARQUET:
+        return _parquet(file)
+    return iter([Input(str(file), file)])
+
+
+def _parquet(file: Path) -> Iterator[Input]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(file) as table:
+            column = _image_column(table.schema_arrow)
+            batches = table.iter_batches(batch_size=ROWS, columns=[column])
+            rows = (value for batch in batches for value in batch.column(0).to_pylist())
+            for row, value in enumerate(rows, start=1):
+                yield _picture(file, row, value)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ImageError(f"{file}: {error}") from error
+
+
+def _image_column(schema: pa.Schema) -> str:
+    """Return the first column of encoded images: binary, or a struct with `bytes` in it."""
+    import pyarrow as pa
+
+    for column in schema:
+        kind = column.type
+        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            return str(column.name)
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            return str(column.name)
+    raise ValueError(f"no column of images among {', '.join(schema.names)}")
+
+
+def _picture(file: Path, row: int, value: Any) -> Input:
+    """Return one row: bytes, or {bytes, path}; a row without an image is an empty picture."""
+    path = value.get("path") if isinstance(value, dict) else None
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if content is None and path:
+        return Input(path, file.parent / path)
+    return Input(path or f"{file}:{row}", content or b"")

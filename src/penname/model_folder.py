@@ -1,0 +1,174 @@
+"""Model folder: what a Recognizer loads, and everything needed to use it.
+
+    model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride
+    model.json   alphabet, image spec, stride, checksum, and where the model comes from
+    card.md      what it was trained on and how well it reads, for people
+
+`ModelFolder.save` writes model.json last, and its checksum is verified on load, so a folder that
+was only half written or whose files do not belong together is never used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from penname import __version__
+from penname.alphabet import Alphabet
+from penname.errors import ModelError, PennameError
+from penname.line_image import ImageSpec
+from penname.options import from_json, to_json
+
+FORMAT = "penname-model"
+VERSION = 1
+INCLUDED = Path(__file__).parent / "models"
+CERTAIN = -1e-6  # float32 log_probs cannot tell a larger log probability from 0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Turns the likelihood of a reading into the share of such readings that are right.
+
+    Platt scaling (Platt 1999) on the logit of P(text | image).
+    """
+
+    slope: float
+    intercept: float
+
+    def confidence(self, log_likelihood: float) -> float:
+        """Return sigmoid(slope * logit(P) + intercept), a number in 0..1."""
+        certain = min(log_likelihood, CERTAIN)
+        logit = certain - math.log(-math.expm1(certain))
+        return 0.5 + 0.5 * math.tanh((self.slope * logit + self.intercept) / 2)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder with a model; `training` and `created` are kept as the exporter gave them."""
+
+    path: Path
+    name: str
+    alphabet: Alphabet
+    image: ImageSpec
+    stride: int  # pixels per frame
+    created: str  # when, ISO 8601
+    training: dict[str, Any] = field(default_factory=dict)  # options and scores
+    confidence: Calibration | None = None
+    penname: str = __version__  # the version that wrote it
+
+    @property
+    def onnx(self) -> Path:
+        """The network's file."""
+        return self.path / "model.onnx"
+
+    @classmethod
+    def load(cls, model: str | Path) -> ModelFolder:
+        """Return the model folder at a path, or the included model of that name.
+
+        An included name wins over a folder of that name; write `./names` for the folder.
+
+        Raises:
+            ModelError: when there is none, or it is damaged or of another version.
+        """
+        folder = _find(model)
+        file = folder / "model.json"
+        values = _read(file)
+        checksum = values.pop("sha256", None)
+        try:
+            loaded = cls(folder, **_fields(values))
+        except (PennameError, TypeError, ValueError) as error:
+            raise ModelError(f"{file}: {error}; export the model again") from error
+        if _checksum(loaded.onnx) != checksum:
+            raise ModelError(
+                f"{loaded.onnx} is not the file that {file.name} was written for (sha256 differs); "
+                "copy or export the model again"
+            )
+        return loaded
+
+    def save(self) -> None:
+        """Write model.json for the model.onnx that is already in the folder.
+
+        Raises:
+            ModelError: when there is no model.onnx.
+        """
+        values = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": self.name,
+            "penname": self.penname,
+            "created": self.created,
+            "alphabet": self.alphabet.characters,
+            "image": to_json(self.image),
+            "stride": self.stride,
+            "sha256": _checksum(self.onnx),
+            "confidence": self.confidence and asdict(self.confidence),
+            "training": self.training,
+        }
+        unfinished = self.path / "model.json.part"
+        unfinished.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        unfinished.replace(self.path / "model.json")
+
+
+def included() -> list[str]:
+    """Return the names of the models that come with penname."""
+    return sorted(file.parent.name for file in INCLUDED.glob("*/model.json"))
+
+
+def _find(model: str | Path) -> Path:
+    if isinstance(model, str) and model in included():
+        return INCLUDED / model
+    folder = Path(model)
+    if not folder.is_dir():
+        raise ModelError(
+            f"{model}: no such model; give a model folder "
+            f"or an included model ({', '.join(included()) or 'there are none'})"
+        )
+    return folder
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the JSON object in `file`, its format and version checked and taken out."""
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{file}: no such file; {file.parent} is not a model folder") from None
+    except ValueError as error:
+        raise ModelError(f"{file}: {error}; copy or export the model again") from error
+    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+        raise ModelError(f'{file}: not a penname model, format is not "{FORMAT}"')
+    if (version := values.pop("version", None)) != VERSION:
+        raise ModelError(
+            f"{file}: version {version}, and this penname reads version {VERSION}; "
+            "export the model again or install the penname that made it"
+        )
+    return values
+
+
+def _fields(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of model.json as fields of ModelFolder, every name accounted for."""
+    names = {each.name for each in fields(ModelFolder)} - {"path"}
+    if names != set(values):
+        odd = ", ".join(sorted(names ^ set(values)))
+        raise ValueError(f"{odd}: missing here or unknown to this penname")
+    if not isinstance(values["alphabet"], str):
+        raise ValueError("alphabet is not a string of characters")
+    if not isinstance(values["stride"], int) or values["stride"] < 1:
+        raise ValueError(f"stride is {values['stride']!r}, not a number of pixels")
+    calibration = values["confidence"]
+    return values | {
+        "alphabet": Alphabet(values["alphabet"]),
+        "image": from_json(ImageSpec, values["image"]),
+        "confidence": calibration and Calibration(**calibration),
+    }
+
+
+def _checksum(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise ModelError(f"{file}: no such file; copy or export the model again") from None

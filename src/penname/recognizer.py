@@ -1,0 +1,218 @@
+"""Recognizer: pictures in, predictions out, with ONNX Runtime.
+
+It holds one function, images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Lines are read in
+batches of equal canvas width, and the canvas depends on the line alone, so a line reads the same
+alone and in a batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from penname import ctc
+from penname.errors import ImageError, ModelError, OptionError
+from penname.inputs import Input
+from penname.line_image import Grey, Source, decode, line_image, on_canvas
+from penname.model_folder import ModelFolder
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+WINDOW = 1024  # pictures in memory at a time; some 15 MB of line images
+FEW = 8  # with fewer pictures, starting threads costs more than they save
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """One character read, from `start` to `end` in pixels of the line image.
+
+    Its confidence is the largest probability the network gives it within that span.
+    """
+
+    character: str
+    start: int
+    end: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another text the line may hold."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was read in one picture; `error` says why nothing could be.
+
+    The confidence is P(text | image) over all alignments, calibrated by the model's own numbers
+    where it has them. `file` is empty for a picture that came without a name.
+    """
+
+    file: str
+    text: str
+    confidence: float
+    characters: tuple[Character, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object; it has an `error` only when there is one."""
+        values = asdict(self)
+        if not self.error:
+            del values["error"]
+        return values
+
+
+class Recognizer:
+    """Reads line images with one model.
+
+    Args:
+        model: what the network's outputs mean, and how pictures become its input.
+        network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C).
+    """
+
+    def __init__(self, model: ModelFolder, network: Network) -> None:
+        self.model = model
+        self.network = network
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @classmethod
+    def load(cls, model: str | Path = "names", *, threads: int = 0) -> Recognizer:
+        """Return a recognizer for an included model or a model folder; 0 threads is all cores.
+
+        Raises:
+            ModelError: when there is no such model, or it is damaged.
+        """
+        folder = ModelFolder.load(model)
+        return cls(folder, _onnx(folder.onnx, threads or cores()))
+
+    def read(self, sources: Iterable[Source | Input], batch_size: int = 32) -> list[Prediction]:
+        """Return a prediction for each picture: paths, encoded bytes, PIL images or arrays.
+
+        One that cannot be decoded gives a prediction with an `error`, never an exception.
+        """
+        return list(self.stream(sources, batch_size=batch_size))
+
+    def stream(
+        self, sources: Iterable[Source | Input], batch_size: int = 32
+    ) -> Iterator[Prediction]:
+        """Yield predictions in order as `read` does, with memory flat in the number of pictures."""
+        if isinstance(sources, str | bytes):
+            raise TypeError("sources is one picture; give a list of pictures")
+        if batch_size < 1:
+            raise OptionError(f"batch size is {batch_size}; it is at least 1")
+        rest = iter(sources)
+        with ThreadPoolExecutor(cores()) as pool:
+            while window := list(islice(rest, WINDOW)):
+                run = map if len(window) <= FEW else pool.map
+                yield from self._read_window(list(run(self._prepare, window)), batch_size)
+
+    def read_lines(self, lines: Sequence[Grey], batch_size: int = 32) -> list[Prediction]:
+        """Return a prediction for each line image (H, w) made with the model's own image spec.
+
+        Raises:
+            ImageError: when a line image has another height.
+        """
+        groups: dict[int, list[int]] = defaultdict(list)  # canvas width -> indices
+        for index, line in enumerate(lines):
+            if line.ndim != 2 or line.shape[0] != self.model.image.height or not line.shape[1]:
+                raise ImageError(
+                    f"line image {index} is {line.shape}; "
+                    f"the model reads ({self.model.image.height}, w)"
+                )
+            groups[self.model.image.canvas_width(line.shape[1])].append(index)
+        read: dict[int, Prediction] = {}
+        for width, group in groups.items():
+            for start in range(0, len(group), batch_size):
+                batch = group[start : start + batch_size]
+                predictions = self._read_batch([lines[index] for index in batch], width)
+                read.update(zip(batch, predictions, strict=True))
+        return [read[index] for index in range(len(lines))]
+
+    def _prepare(self, source: Source | Input) -> tuple[str, Grey | str]:
+        """Return the picture's name and its line image, or why there is none."""
+        if not isinstance(source, Input):
+            source = Input(str(source) if isinstance(source, str | Path) else "", source)
+        try:
+            return source.file, line_image(decode(source.source), self.model.image)
+        except ImageError as error:
+            return source.file, str(error)
+
+    def _read_window(
+        self, prepared: list[tuple[str, Grey | str]], batch_size: int
+    ) -> Iterator[Prediction]:
+        lines = [line for _, line in prepared if not isinstance(line, str)]
+        read = iter(self.read_lines(lines, batch_size=batch_size))
+        for file, line in prepared:
+            if isinstance(line, str):
+                yield Prediction(file, "", 0.0, error=line)
+            else:
+                yield replace(next(read), file=file)
+
+    def _read_batch(self, lines: list[Grey], width: int) -> Iterator[Prediction]:
+        log_probs = self.network(on_canvas(lines, width))  # (N, 1, H, W) -> (N, T, C)
+        expected = (len(lines), width // self.model.stride, self.model.alphabet.classes)
+        if log_probs.shape != expected:
+            raise ModelError(
+                f"{self.model.path}: the network gave {log_probs.shape} for an alphabet "
+                f"and a stride that make {expected}; export the model again"
+            )
+        decoded = ctc.greedy_batch(log_probs, self.model.alphabet)
+        likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in decoded])
+        for line, reading, likelihood in zip(lines, decoded, likelihoods.tolist(), strict=True):
+            characters = tuple(self._character(span, line.shape[1]) for span in reading.characters)
+            yield Prediction("", reading.text, self._confidence(likelihood), characters)
+
+    def _character(self, span: ctc.Span, width: int) -> Character:
+        """Return the span in pixels, within the line image of that width."""
+        start, end = (min(frame * self.model.stride, width) for frame in (span.start, span.end))
+        return Character(span.character, start, end, min(span.confidence, 1.0))
+
+    def _confidence(self, log_likelihood: float) -> float:
+        calibration = self.model.confidence
+        return (
+            calibration.confidence(log_likelihood) if calibration else exp(min(log_likelihood, 0))
+        )
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _onnx(file: Path, threads: int) -> Network:
+    """Return the network in an ONNX file."""
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors; warnings would land on stderr
+    try:
+        session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime raises a dozen kinds, without a common base
+        raise ModelError(f"{file}: {error}; export the model again") from error
+
+    def network(images: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(["log_probs"], {"images": images})[0])
+
+    return network

@@ -1,0 +1,223 @@
+"""Reading, with a model whose right answers are known (see conftest.py)."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import BARS, SHARPNESS, SPEC, STRIDE, bar_model, bars, greys
+from PIL import Image
+
+from penname import ctc
+from penname.errors import ImageError, ModelError, OptionError
+from penname.inputs import Input
+from penname.line_image import PAPER, line_image
+from penname.model_folder import Calibration
+from penname.recognizer import WINDOW, Character, Prediction, Recognizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from penname.line_image import Source
+    from penname.model_folder import ModelFolder
+
+TEXTS = ["A", "JAB", "CAFE", "BB", "HEADACHE", "DECIDED"]
+
+
+def png(text: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(bars(text)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def expected_log_probs(text: str) -> np.ndarray:
+    """Return what the network must say of a bar code, worked out in float64: (T, C)."""
+    picture = bars(text)
+    width = SPEC.canvas_width(picture.shape[1])
+    canvas = np.full((SPEC.height, width), PAPER, dtype=np.float64)
+    canvas[:, : picture.shape[1]] = picture
+    frames = canvas.reshape(SPEC.height, -1, STRIDE).mean(axis=(0, 2))
+    logits = -SHARPNESS * (frames[:, None] - greys().astype(np.float64)) ** 2
+    return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+
+
+def test_every_kind_of_source_reads_the_same(recognizer: Recognizer, tmp_path: Path) -> None:
+    file = tmp_path / "line.png"
+    file.write_bytes(png("CAFE"))
+    sources: list[Source | Input] = [
+        file,
+        str(file),
+        png("CAFE"),
+        Image.fromarray(bars("CAFE")),
+        bars("CAFE"),
+    ]
+    sources.append(Input("page 1, line 2", png("CAFE")))
+    predictions = recognizer.read(sources)
+    assert [p.text for p in predictions] == ["CAFE"] * 6
+    assert [p.file for p in predictions] == [str(file), str(file), "", "", "", "page 1, line 2"]
+    assert len({(p.confidence, p.characters) for p in predictions}) == 1
+
+
+def test_spans_are_pixels_of_the_line_image(recognizer: Recognizer) -> None:
+    (prediction,) = recognizer.read([bars("AB")])
+    spans = [(c.character, c.start, c.end) for c in prediction.characters]
+    assert spans == [("A", 8, 24), ("B", 32, 48)]
+
+
+def test_spans_end_where_the_line_image_does(recognizer: Recognizer) -> None:
+    cut = bars("J")[:, :20]  # half of the second frame is left, as dark as a whole one of E
+    (prediction,) = recognizer.read_lines([cut])
+    spans = [(c.character, c.start, c.end) for c in prediction.characters]
+    assert spans == [("J", 8, 16), ("E", 16, 20)]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_confidences_follow_their_definitions(recognizer: Recognizer, text: str) -> None:
+    (prediction,) = recognizer.read([bars(text)])
+    log_probs = expected_log_probs(text)
+    likelihood = ctc.log_likelihood(log_probs[None], [BARS.encode(text)])[0]
+    assert prediction.confidence == pytest.approx(np.exp(likelihood), rel=1e-4)
+    found = [c.confidence for c in prediction.characters]
+    peaks = [
+        np.exp(log_probs[1 + 3 * i : 3 + 3 * i, label].max())
+        for i, label in enumerate(BARS.encode(text))
+    ]
+    assert found == pytest.approx(peaks, rel=1e-4)
+
+
+def test_a_line_reads_the_same_alone_and_in_a_batch(recognizer: Recognizer) -> None:
+    pictures = [bars(text) for text in TEXTS * 5]
+    together = recognizer.read(pictures, batch_size=4)
+    alone = [recognizer.read([picture], batch_size=1)[0] for picture in pictures]
+    assert [p.text for p in together] == TEXTS * 5
+    for one, other in zip(together, alone, strict=True):
+        assert one.text == other.text
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-6)
+        assert [(c.start, c.end) for c in one.characters] == [
+            (c.start, c.end) for c in other.characters
+        ]
+
+
+def test_batches_hold_equal_canvases_and_at_most_batch_size_lines(model: ModelFolder) -> None:
+    shapes = []
+
+    def network(images: np.ndarray) -> np.ndarray:
+        shapes.append(images.shape)
+        assert images.dtype == np.uint8
+        return np.zeros((len(images), images.shape[3] // STRIDE, BARS.classes), np.float32)
+
+    lines = [np.full((SPEC.height, width), PAPER, np.uint8) for width in (10, 40, 32, 33, 64, 1)]
+    Recognizer(model, network).read_lines(lines, batch_size=2)
+    assert shapes == [
+        (2, 1, 48, 32),  # widths 10 and 32
+        (1, 1, 48, 32),  # width 1
+        (2, 1, 48, 64),  # widths 40 and 33
+        (1, 1, 48, 64),  # width 64
+    ]
+
+
+def test_an_unreadable_picture_is_named_and_the_others_are_read(
+    recognizer: Recognizer, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(png("CAFE")[:40])
+    gone = tmp_path / "gone.png"
+    predictions = recognizer.read([bars("A"), damaged, gone, b"text", np.zeros(3), bars("B")])
+    assert [p.text for p in predictions] == ["A", "", "", "", "", "B"]
+    assert [bool(p.error) for p in predictions] == [False, True, True, True, True, False]
+    assert [p.confidence for p in predictions[1:5]] == [0.0] * 4
+    assert predictions[1].file == str(damaged)
+    assert "No such file" in predictions[2].error
+    assert "not an image" in predictions[3].error
+
+
+def test_streaming_keeps_order_across_windows_and_memory_flat(recognizer: Recognizer) -> None:
+    taken = 0
+
+    def endless() -> Iterator[np.ndarray]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield bars(TEXTS[taken % len(TEXTS)])
+
+    stream = recognizer.stream(endless())
+    texts = [next(stream).text for _ in range(WINDOW + 5)]
+    assert texts == [TEXTS[(i + 1) % len(TEXTS)] for i in range(WINDOW + 5)]
+    assert taken == 2 * WINDOW
+    stream.close()  # type: ignore[attr-defined]
+
+
+def test_no_pictures_give_no_predictions(recognizer: Recognizer) -> None:
+    assert recognizer.read([]) == []
+    assert recognizer.read_lines([]) == []
+
+
+def test_mistaken_calls_are_refused(recognizer: Recognizer) -> None:
+    with pytest.raises(TypeError, match="give a list"):
+        recognizer.read("line.png")
+    with pytest.raises(OptionError, match="batch size is 0"):
+        recognizer.read([bars("A")], batch_size=0)
+    with pytest.raises(ImageError, match=r"line image 1 is \(32, 9\); the model reads \(48, w\)"):
+        recognizer.read_lines([bars("A"), np.zeros((32, 9), np.uint8)])
+
+
+def test_a_network_that_does_not_fit_its_alphabet_is_refused(model: ModelFolder) -> None:
+    def network(images: np.ndarray) -> np.ndarray:
+        return np.zeros((len(images), images.shape[3] // STRIDE, 5), np.float32)
+
+    with pytest.raises(ModelError, match="export the model again"):
+        Recognizer(model, network).read_lines([bars("A")])
+
+
+def test_a_damaged_network_is_refused(tmp_path: Path) -> None:
+    model = bar_model(tmp_path / "bars")
+    model.onnx.write_bytes(b"not a network")
+    model.save()  # so that the checksum is right
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        Recognizer.load(model.path)
+
+
+def test_calibration_is_applied_to_the_line_confidence(tmp_path: Path) -> None:
+    plain = Recognizer.load(bar_model(tmp_path / "plain").path).read([bars("DECIDED")])[0]
+    calibration = Calibration(slope=0.5, intercept=-1)
+    model = bar_model(tmp_path / "calibrated", calibration)
+    (prediction,) = Recognizer.load(model.path, threads=1).read([bars("DECIDED")])
+    logit = np.log(plain.confidence / (1 - plain.confidence))
+    assert prediction.confidence == pytest.approx(1 / (1 + np.exp(1 - 0.5 * logit)), rel=1e-4)
+    assert prediction.characters == plain.characters
+
+
+def test_json_has_exactly_its_keys() -> None:
+    prediction = Prediction("a.png", "A", 0.75, (Character("A", 8, 24, 0.5),))
+    assert json.loads(json.dumps(prediction.to_json())) == {
+        "file": "a.png",
+        "text": "A",
+        "confidence": 0.75,
+        "alternatives": [],
+        "characters": [{"character": "A", "start": 8, "end": 24, "confidence": 0.5}],
+    }
+    assert Prediction("a.png", "", 0.0, error="gone").to_json()["error"] == "gone"
+
+
+def test_reading_never_imports_torch(model: ModelFolder, tmp_path: Path) -> None:
+    file = tmp_path / "line.png"
+    file.write_bytes(png("JADE"))
+    code = (
+        "import sys, penname\n"
+        "recognizer = penname.Recognizer.load(sys.argv[1])\n"
+        "assert recognizer.read([sys.argv[2]])[0].text == 'JADE'\n"
+        "print({'torch', 'pyarrow', 'rapidfuzz', 'onnx'} & set(sys.modules))"
+    )
+    run = [sys.executable, "-c", code, str(model.path), str(file)]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_read_lines_takes_what_line_image_makes(recognizer: Recognizer) -> None:
+    lines = [line_image(bars(text), SPEC) for text in TEXTS]
+    assert [p.text for p in recognizer.read_lines(lines)] == TEXTS
