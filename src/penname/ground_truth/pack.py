@@ -132,6 +132,8 @@ def write_pack(
 ) -> PackReport:
     """Write a new pack to `out` from the lines of `sources`.
 
+    Worker processes import the calling script: keep it behind `if __name__ == "__main__":`.
+
     Raises:
         GroundTruthError: when a source is not one, or no line is left after cleaning.
         PackError: when `out` exists and is more than an empty folder.
@@ -142,10 +144,10 @@ def write_pack(
     alphabet = Alphabet(options.alphabet) if options.alphabet else _alphabet_of(sources, options)
     workers = _workers(options, total)
     with PackWriter(out, alphabet, spec, to_json(options), now=now) as writer:
+        writer.rules.update({rule.id: 0 for rule in RULES})  # in their order, met or not
         lines = _ticking(read_sources(sources, options), total, progress)
         for chunk, pixels in _normalised(_cleaned(lines, options, writer), spec, workers):
             _store(chunk, pixels, options, writer)
-        writer.rules.update({rule.id: 0 for rule in RULES})
     pack = Pack.open(out)
     return PackReport(
         out=Path(out),
@@ -295,7 +297,7 @@ def _line_images(images: list[bytes | Path], spec: ImageSpec) -> Pixels:
     for source in images:
         try:
             image = line_image(decode(source), spec)
-        except ImageError as error:
+        except (ImageError, ValueError) as error:  # ValueError: a path with a NUL in it
             outcomes.append(str(error))
             continue
         if image.min() == PAPER:

@@ -173,8 +173,9 @@ class PackWriter:
         """Open the files in a temporary folder beside `out`."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
         prefix = f".{self.out.name}.partial-"
-        for left in self.out.parent.glob(f"{prefix}*"):  # of a run that was killed
-            shutil.rmtree(left)
+        for folder in self.out.parent.iterdir():
+            if folder.name.startswith(prefix):  # of a run that was killed
+                shutil.rmtree(folder)
         self._partial = Path(tempfile.mkdtemp(prefix=prefix, dir=self.out.parent))
         self._partial.chmod(0o755)  # mkdtemp makes a private folder
         self._pixels = (self._partial / "pixels.bin").open("wb")

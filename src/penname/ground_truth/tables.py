@@ -1,0 +1,243 @@
+"""Tables: ground truth in CSV, TSV, JSONL or Parquet, streamed row by row.
+
+The columns are found by their usual names or named by `SourceOptions`; a CSV may be separated by
+commas, semicolons or tabs. Rows are counted as people see them: the lines of a text file from 1,
+its header included, and the rows of a Parquet file from 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from penname.errors import GroundTruthError
+from penname.options import option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "path", "image_path")
+TEXT_COLUMNS = ("text", "identity", "label", "transcription")
+GROUP_COLUMNS = ("writer", "page", "group")  # the first that holds a value names the group
+SPLIT_NAMES = {"": "", "train": "train", "test": "test"} | dict.fromkeys(
+    ("validation", "valid", "val", "dev"), "validation"
+)
+BATCH = 256  # rows of a Parquet file held at a time
+
+Row = tuple[int, Mapping[str, Any]]  # place in the file, counted as an editor does, and its values
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Which columns of a table or Parquet file hold what; empty means the usual names."""
+
+    image_column: str = option("", "column of the image or its path; empty: the usual names")
+    text_column: str = option("", "column of the text; empty: the usual names")
+    group_column: str = option("", "column of the writer or page; empty: writer, page or group")
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """One line as its source gives it, neither cleaned nor decoded.
+
+    `file` is the name shown to people, `row` the place, as in "names.csv:17"; `group` is the
+    writer, else the page, else empty; `split` is empty unless the source brings its own.
+    """
+
+    file: str
+    row: str
+    text: str | None
+    source: str
+    group: str
+    image: bytes | Path
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV, TSV or JSONL table of image paths, relative to the first of `folders` that has it."""
+
+    path: Path
+    options: SourceOptions
+    folders: tuple[Path, ...]
+    split: str = ""
+
+    def count(self) -> int:
+        """Return the number of newlines."""
+        with self.path.open("rb") as file:
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+    def lines(self, images: bool) -> Iterator[GroundTruth]:
+        """Yield one line per row."""
+        columns: Columns | None = None
+        for number, row in _numbered_rows(self.path):
+            columns = columns or Columns.of(self.path, list(row), self.options)
+            file = str(row.get(columns.image) or "")
+            yield GroundTruth(
+                file=file,
+                row=f"{self.path.name}:{number}",
+                text=_text(row.get(columns.text)),
+                source=str(row.get("source") or self.path.stem),
+                group=columns.group_of(row),
+                image=self._image(file),
+                split=self.split or _split(row.get("split"), self.path, number),
+            )
+
+    def _image(self, file: str) -> Path:
+        paths = (folder / file for folder in self.folders)
+        # os.path.exists is False for names too long or with a NUL, where Path.exists raises
+        return next((path for path in paths if os.path.exists(path)), self.folders[0] / file)  # noqa: PTH110
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """A Parquet file with a column of image bytes, or of {bytes, path}."""
+
+    path: Path
+    options: SourceOptions
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return int(self._open().metadata.num_rows)
+
+    def lines(self, images: bool) -> Iterator[GroundTruth]:
+        """Yield one line per row; without `images`, the column of images is not read."""
+        file = self._open()
+        there = list(file.schema_arrow.names)
+        columns = Columns.of(self.path, there, self.options)
+        wanted = {columns.text, *columns.groups, "source", "split"} & set(there)
+        if images:
+            wanted.add(columns.image)
+        for number, row in enumerate(self._rows(file, sorted(wanted)), start=1):
+            yield self._line(row, number, columns)
+
+    def _rows(self, file: Any, columns: list[str]) -> Iterator[Mapping[str, Any]]:
+        try:
+            for batch in file.iter_batches(BATCH, columns=columns):
+                yield from batch.to_pylist()
+        except (OSError, ValueError) as error:
+            raise GroundTruthError(f"{self.path}: damaged: {error}; get it again") from None
+
+    def _line(self, row: Mapping[str, Any], number: int, columns: Columns) -> GroundTruth:
+        place = f"{self.path.name}:{number}"
+        encoded, name = _image_cell(row.get(columns.image), place)
+        return GroundTruth(
+            file=name or place,
+            row=place,
+            text=_text(row.get(columns.text)),
+            source=str(row.get("source") or self.path.stem),
+            group=columns.group_of(row),
+            image=self.path.parent / name if encoded is None and name else encoded or b"",
+            split=_split(row.get("split"), self.path, number),
+        )
+
+    def _open(self) -> Any:
+        try:
+            return pq.ParquetFile(self.path)
+        except (OSError, ValueError) as error:
+            raise GroundTruthError(f"{self.path}: not a Parquet file: {error}") from None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The names of the columns that are read."""
+
+    image: str
+    text: str
+    groups: tuple[str, ...]
+
+    @classmethod
+    def of(cls, path: Path, there: list[str], options: SourceOptions) -> Columns:
+        """Return the columns of a table that has the columns `there`."""
+        groups = tuple(name for name in GROUP_COLUMNS if name in there)
+        if options.group_column:
+            groups = (_column(path, there, "group", options.group_column, ()),)
+        return cls(
+            _column(path, there, "image", options.image_column, IMAGE_COLUMNS),
+            _column(path, there, "text", options.text_column, TEXT_COLUMNS),
+            groups,
+        )
+
+    def group_of(self, row: Mapping[str, Any]) -> str:
+        """Return the writer, else the page, else empty."""
+        return next((str(row[name]) for name in self.groups if row.get(name)), "")
+
+
+def _column(path: Path, there: list[str], what: str, given: str, usual: tuple[str, ...]) -> str:
+    if given in there:
+        return given
+    lower = {name.lower(): name for name in reversed(there)}
+    found = [lower[name] for name in usual if name in lower]
+    if found and not given:
+        return found[0]
+    wanted = repr(given) if given else f"for the {what} ({', '.join(usual)})"
+    raise GroundTruthError(
+        f"{path}: no column {wanted}; it has {', '.join(map(repr, there))}; "
+        f"name one with --{what}-column"
+    )
+
+
+def _numbered_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a table with their line numbers.
+
+    Raises:
+        GroundTruthError: naming the place, when it is not UTF-8 or not a table.
+    """
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = _json_rows(file) if path.suffix.lower() == ".jsonl" else _csv_rows(file, path)
+            for number, row in rows:
+                yield number, row
+    except (ValueError, TypeError, csv.Error) as error:
+        raise GroundTruthError(
+            f"{path}: after line {number}: {error}; the table must be UTF-8 text"
+        ) from None
+
+
+def _csv_rows(file: Any, path: Path) -> Iterator[Row]:
+    header = file.readline()
+    file.seek(0)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+    reader = csv.DictReader(file, delimiter=delimiter, restkey="")
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _json_rows(file: Any) -> Iterator[Row]:
+    for number, text in enumerate(file, start=1):
+        if text.strip():
+            yield number, dict(json.loads(text))
+
+
+def _text(value: Any) -> str | None:
+    """Return a cell as text; None for null and for the NaN that data frames write."""
+    return None if value is None or value != value else str(value)
+
+
+def _image_cell(value: Any, place: str) -> tuple[bytes | None, str]:
+    """Return the bytes and the path of a cell that is bytes, a path, or {bytes, path}."""
+    if isinstance(value, dict):
+        return value.get("bytes"), value.get("path") or ""
+    if isinstance(value, str):
+        return None, value
+    if value is None or isinstance(value, bytes):
+        return value, ""
+    raise GroundTruthError(
+        f"{place}: the image is {value!r}, not bytes or a path; name its column with --image-column"
+    )
+
+
+def _split(value: Any, path: Path, number: int) -> str:
+    name = str(value or "").lower()
+    if name not in SPLIT_NAMES:
+        raise GroundTruthError(
+            f"{path.name}:{number}: split is {value!r}; use train, validation or test"
+        )
+    return SPLIT_NAMES[name]
