@@ -1,0 +1,215 @@
+"""Generate: synthetic crops of names with ground truth, one picture after another into a pack.
+
+Picture i comes from its own `default_rng([seed, i])`, so a pack does not depend on the number of
+workers or on the order in which they finish.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penname.errors import OptionError
+from penname.ground_truth.pack import PackWriter
+from penname.line_image import ImageSpec, line_image
+from penname.options import option, to_json
+from penname.synthesis import look
+from penname.synthesis.fonts import Fonts
+from penname.synthesis.glyphs import Glyphs
+from penname.synthesis.ink import SCALE, Hand, Ink
+from penname.synthesis.strokes import Strokes, Words
+from penname.synthesis.texts import NAMES, Texts, as_written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHUNK = 256  # pictures a worker makes at a time
+Progress = Callable[[int, int], None]  # pictures made, pictures in all
+Made = list[tuple[np.ndarray, str, str, str]]  # line image, text, source, split
+_kit: Kit | None = None  # of this worker process
+
+
+@dataclass(frozen=True)
+class SynthOptions:
+    """What synthetic names are made of; the four weights need not sum to 1."""
+
+    lines: int = option(100_000, "number of pictures")
+    seed: int = option(0, "seed; the same seed makes the same pictures on any number of workers")
+    fonts: float = option(0.35, "weight of names in handwriting fonts")
+    glyphs: float = option(0.15, "weight of names made of scanned characters (EMNIST)")
+    strokes: float = option(0.45, "weight of names drawn with recorded pen strokes (UNIPEN)")
+    words: float = option(0.05, "weight of whole recorded words, which bring their own text")
+    look: str = option(
+        "names", "names: crops of school forms; plain: clean paper", choices=("names", "plain")
+    )
+    flatten: float = option(0.5, "names are drawn with probability count ** flatten")
+    invented: float = option(0.08, "share of names that are recombined and in no list")
+    validation: float = option(0.0, "share of pictures in the validation split")
+    workers: int = option(1, "processes that make pictures")
+
+    def __post_init__(self) -> None:
+        weights = self.weights
+        if min(weights.values()) < 0 or sum(weights.values()) <= 0:
+            raise OptionError(f"the weights {weights} must be positive, at least one above 0")
+        if self.look not in ("names", "plain"):
+            raise OptionError(f"look is {self.look!r}; choose names or plain")
+        if self.lines < 1 or self.workers < 1:
+            raise OptionError(f"lines {self.lines} and workers {self.workers} must be at least 1")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The ink sources with their weights."""
+        names = ("fonts", "glyphs", "strokes", "words")
+        return {name: float(getattr(self, name)) for name in names}
+
+
+class Kit:
+    """The material of a data folder; each part is read when first needed.
+
+    Raises:
+        GroundTruthError: when a file is missing or unreadable, naming it.
+    """
+
+    def __init__(self, data: Path, flatten: float = 0.5) -> None:
+        self._data, self._flatten = data, flatten
+
+    @cached_property
+    def texts(self) -> Texts:
+        """The list of names."""
+        return Texts.load(self._data / "names_frequency.csv", self._flatten)
+
+    @cached_property
+    def fonts(self) -> Fonts:
+        """Handwriting fonts."""
+        return Fonts.load(self._data / "handwriting_fonts.zip")
+
+    @cached_property
+    def glyphs(self) -> Glyphs:
+        """Scanned characters."""
+        return Glyphs.load(self._data / "emnist_characters.npz")
+
+    @cached_property
+    def strokes(self) -> Strokes:
+        """Recorded characters."""
+        return Strokes(self._data / "unipen_chars_strokes.parquet")
+
+    @cached_property
+    def words(self) -> Words:
+        """Recorded words."""
+        return Words(self._data / "unipen_words_strokes.parquet")
+
+    @cached_property
+    def grain(self) -> np.ndarray:
+        """Paper noise, the same in every process."""
+        return look.grain(np.random.default_rng(0))
+
+    def load(self, options: SynthOptions) -> None:
+        """Read all that `options` needs now, so that a missing file is known at once."""
+        for name, weight in options.weights.items():
+            if weight > 0:
+                getattr(self, name)
+        _ = self.texts
+
+
+def render(
+    text: str | None, rng: np.random.Generator, kit: Kit, options: SynthOptions
+) -> tuple[np.ndarray, str, str]:
+    """Return one crop (h, w) uint8, its text and its ink source; `None` picks a text."""
+    source = _source(options, rng, own_text=text is None)
+    frame = look.a_frame(options.look, rng)
+    sheet = look.Sheet(frame.width, int(rng.integers(frame.height[0], frame.height[1] + 1)))
+    hand = Hand.drawn(rng)
+    room = sheet.ink.shape[1] - round(frame.left[1] * SCALE) - 4
+
+    def write(drawn: str, pixels: int) -> Ink:
+        writer: Fonts | Glyphs | Strokes = getattr(kit, "strokes" if source == "words" else source)
+        return writer.write(drawn, hand, pixels, rng)
+
+    if source == "words" and text is None:
+        name, text = kit.words.write(hand, room, rng)
+    else:
+        text = kit.texts.pick(rng, options.invented) if text is None else text
+        name = write(as_written(text, rng), room)
+    name = look.fitted(name, sheet.ink.shape[1])
+    base = look.place(sheet, look.pressed(name, rng), hand.cap, frame, rng)
+    frame.decorate(sheet, base, rng, lambda drawn, pixels: write(drawn, pixels * SCALE))
+    return look.developed(sheet, kit.grain, rng), text, source
+
+
+def _source(options: SynthOptions, rng: np.random.Generator, *, own_text: bool) -> str:
+    weights = {n: w for n, w in options.weights.items() if own_text or n != "words"}
+    if sum(weights.values()) <= 0:
+        raise OptionError("recorded words cannot write a given text; give another source weight")
+    sums = np.cumsum(list(weights.values()))
+    return list(weights)[int(np.searchsorted(sums, rng.random() * sums[-1], "right"))]
+
+
+def synthesise(
+    out: Path,
+    options: SynthOptions,
+    data: Path,
+    spec: ImageSpec | None = None,
+    *,
+    progress: Progress | None = None,
+) -> int:
+    """Write `options.lines` line images with ground truth into a pack at `out`.
+
+    Returns the number of lines. Pictures are made in chunks and streamed in order.
+
+    Raises:
+        GroundTruthError: when a file of the data folder is missing or unreadable, naming it.
+    """
+    spec = spec or ImageSpec()
+    Kit(data, options.flatten).load(options)
+    number = 0
+    with PackWriter(out, NAMES, spec, to_json(options)) as writer:
+        for chunk in _chunks(options, data, spec):
+            for image, text, source, split in chunk:
+                file = f"synthetic/{options.seed}/{number:08d}"
+                writer.add(image, text, file=file, source=source, group=file, split=split)
+                number += 1
+            if progress:
+                progress(number, options.lines)
+    return number
+
+
+def _chunks(options: SynthOptions, data: Path, spec: ImageSpec) -> Iterator[Made]:
+    """Yield the chunks in order, at most three a worker in flight."""
+    starts = range(0, options.lines, CHUNK)
+    if options.workers == 1:
+        kit = Kit(data, options.flatten)
+        yield from (_chunk(start, options, spec, kit) for start in starts)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, context, _start, (data, options)) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for start in starts:
+            waiting.append(pool.submit(_chunk, start, options, spec))
+            if len(waiting) >= 3 * options.workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _start(data: Path, options: SynthOptions) -> None:
+    global _kit
+    _kit = Kit(data, options.flatten)
+
+
+def _chunk(start: int, options: SynthOptions, spec: ImageSpec, kit: Kit | None = None) -> Made:
+    kit = kit or _kit
+    assert kit is not None, "a worker process starts with _start"
+    made: Made = []
+    for i in range(start, min(start + CHUNK, options.lines)):
+        rng = np.random.default_rng([options.seed, i])
+        grey, text, source = render(None, rng, kit, options)
+        split = "validation" if rng.random() < options.validation else "train"
+        made.append((line_image(grey, spec), text, source, split))
+    return made

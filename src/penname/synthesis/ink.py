@@ -1,0 +1,201 @@
+"""Ink: letters laid side by side by one hand, drawn at twice the size of the final picture.
+
+An ink is (h, w) uint8 where 255 is ink and 0 is paper, in half pixels: `SCALE` of them to a pixel
+of the finished crop. Its letters stand on row `base_row(cap)` of `canvas_height(cap)` rows.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+SCALE = 2
+Ink = np.ndarray  # (h, w) uint8, 255 = ink
+Polyline = np.ndarray  # (n, 2) float32, x and y
+
+# Strokes for what glyphs and pen strokes lack, in capital heights, (0, 0) on the baseline, y up.
+MARKS: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
+    "-": (((0.0, 0.42), (0.38, 0.45)),),
+    "'": (((0.08, 1.05), (0.02, 0.75)),),
+    "\u0300": (((-0.15, 1.38), (0.1, 1.15)),),
+    "\u0301": (((0.18, 1.4), (-0.05, 1.15)),),
+    "\u0302": (((-0.18, 1.15), (0.0, 1.36), (0.18, 1.15)),),
+    "\u0308": (((-0.16, 1.24), (-0.15, 1.26)), ((0.16, 1.25), (0.17, 1.26))),
+    "\u0327": (((0.0, 0.0), (0.06, -0.14), (-0.08, -0.2)),),
+}
+
+_CRISP = np.clip((np.arange(256) - 70) * 3, 0, 255).astype(np.uint8)  # glyphs come blurred
+
+
+@dataclass(frozen=True)
+class Hand:
+    """How one writer writes one name; lengths in half pixels or in capital heights (caps)."""
+
+    cap: int  # height of a capital, half pixels
+    gap: float  # paper between two letters, caps
+    pitch: float  # from letter to letter, caps; 0 spaces by `gap`
+    thickness: float  # of the pen, half pixels
+    slant: float  # to the right, x per y
+    turn: float  # of the baseline, y per x
+    wobble: float  # of the letters around the baseline, caps
+    sizes: float  # standard deviation of a letter's size around 1
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> Hand:
+        """Return a writer as the real crops have them."""
+        u = rng.random(8)
+        return cls(
+            cap=int(np.clip(np.exp(rng.normal(3.21, 0.19)), 15, 40)),
+            gap=float(0.08 + 0.75 * u[0] ** 1.3),
+            pitch=float(1.05 + 0.55 * u[1]) if u[2] < 0.35 else 0.0,
+            thickness=float(2.2 + 1.3 * u[3] + (4.0 * u[4] if u[5] < 0.18 else 0.0)),
+            slant=float(rng.normal(0.06, 0.12)),
+            turn=float(rng.normal(0.0, 0.012)),
+            wobble=float(0.02 + 0.06 * u[6]),
+            sizes=float(0.03 + 0.07 * u[7]),
+        )
+
+
+def base_row(cap: int) -> int:
+    """Return the row on which capitals of height `cap` stand."""
+    return round(1.7 * cap)
+
+
+def canvas_height(cap: int) -> int:
+    """Return the rows of an ink with capitals of height `cap`."""
+    return round(2.4 * cap)
+
+
+def places(
+    widths: np.ndarray, hand: Hand, max_width: int, rng: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """Return the left end of letters of the given widths (L,) and the width of the whole.
+
+    Letters stand `hand.gap` apart, or on a pitch as in a comb of boxes; they move closer together
+    when they would need more than `max_width`.
+    """
+    cap, count = hand.cap, len(widths)
+    if hand.pitch:
+        left = np.arange(count) * hand.pitch * cap - widths / 2
+        left = np.maximum(left, np.concatenate(([left[0]], left[:-1] + widths[:-1])))
+    else:
+        left = np.concatenate(([0.0], np.cumsum(widths[:-1] + hand.gap * cap)))
+    left = left - left[0] + rng.normal(0.0, 0.045 * cap, count)
+    left -= left.min() - 1
+    room, need = max_width - 2, float(left[-1] + widths[-1])
+    if need > room and left[-1] > 0:
+        left *= max(0.3, (room - widths[-1]) / left[-1])
+    return left, int(np.ceil((left + widths).max())) + 2
+
+
+def stamped(ink: Ink, lines: list[Polyline], thickness: np.ndarray | float) -> None:
+    """Draw polylines into `ink` in place, as round dots less than half a pixel apart.
+
+    `thickness` in half pixels is one number, or one per line.
+    """
+    points = np.concatenate(lines)
+    lengths = np.array([len(line) for line in lines])
+    step = np.diff(points, axis=0)
+    count = (np.abs(step).max(axis=1) * 1.5).astype(np.intp) + 1
+    count[np.cumsum(lengths[:-1]) - 1] = 1  # the pen is up from line to line
+    at = np.repeat(np.arange(len(step)), count)
+    along = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
+    dots = points[at] + step[at] * (along / count[at])[:, None]
+    dots = np.concatenate((dots, points[-1:]))
+    wide = np.repeat(np.broadcast_to(thickness, len(lines)), lengths)[np.append(at, -1)]
+    _dot(ink, dots, wide)
+
+
+def _dot(ink: Ink, dots: np.ndarray, wide: np.ndarray) -> None:
+    height, width = ink.shape
+    flat = ink.reshape(-1)
+    kinds = np.clip(np.round(wide * 2), 2, 24).astype(np.intp)
+    for kind in np.unique(kinds):
+        disc = _disc(int(kind))  # (D, 2)
+        xy = np.round(dots[kinds == kind] - 0.01)[:, None, :] + disc
+        x, y = xy[..., 0].astype(np.intp), xy[..., 1].astype(np.intp)
+        good = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        flat[(y * width + x)[good]] = 255
+
+
+@cache
+def _disc(kind: int) -> np.ndarray:
+    """Return the offsets (D, 2) of the dots in a disc of `kind` quarter pixels across."""
+    radius = kind / 4
+    reach = int(np.ceil(radius))
+    grid = np.arange(-reach, reach + 1) + (0.0 if int(kind / 2) % 2 else 0.5)
+    x, y = np.meshgrid(grid, grid)
+    inside = x * x + y * y <= radius * radius + 0.1
+    return np.stack((x[inside], y[inside]), axis=1)
+
+
+def marks_of(character: str, centre: float, hand: Hand) -> list[Polyline]:
+    """Return the strokes of a hyphen, apostrophe or combining accent centred on column `centre`."""
+    base = base_row(hand.cap)
+    return [
+        np.array([(centre + x * hand.cap, base - y * hand.cap) for x, y in line], np.float32)
+        for line in MARKS[character]
+    ]
+
+
+def parts(character: str) -> tuple[str, str]:
+    """Return a drawn character's letter and its combining accents: 'É' is 'E' and U+0301."""
+    decomposed = unicodedata.normalize("NFD", character)
+    return decomposed[0], "".join(c for c in decomposed[1:] if c in MARKS)
+
+
+def warped(ink: Ink, hand: Hand, rng: np.random.Generator) -> Ink:
+    """Slant, turn and wobble a raster ink, smoothly from column to column."""
+    height, width = ink.shape
+    strips = max(1, round(width / (0.9 * hand.cap)))
+    x = np.linspace(0, width, strips + 1).round().astype(int)
+    base = base_row(hand.cap)
+    y = rng.normal(0, hand.wobble * hand.cap, strips + 1) + hand.turn * (x - width / 2)
+    grow = 1 + rng.normal(0, hand.sizes, strips + 1)
+    lean = hand.slant + rng.normal(0, 0.06, strips + 1)
+    lean[[0, -1]] = hand.slant
+    top = np.stack((x - lean * base * -1, base - base * grow - y), axis=1)
+    foot = np.stack((x - lean * (height - base), base + (height - base) * grow - y), axis=1)
+    mesh = [
+        ((int(x[i]), 0, int(x[i + 1]), height), (*top[i], *foot[i], *foot[i + 1], *top[i + 1]))
+        for i in range(strips)
+    ]
+    picture = Image.fromarray(ink).transform(
+        (width, height), Image.Transform.MESH, mesh, Image.Resampling.BILINEAR
+    )
+    return np.array(picture)
+
+
+def with_thickness(ink: Ink, thickness: float) -> Ink:
+    """Return a raster ink thinned or thickened until its strokes are about `thickness` wide."""
+    ink = _CRISP[ink]
+    for _ in range(4):
+        dark = ink > 127
+        inside = dark[1:-1, 1:-1] & dark[:-2, 1:-1] & dark[2:, 1:-1]
+        inside &= dark[1:-1, :-2] & dark[1:-1, 2:]
+        area, edge = np.count_nonzero(dark), np.count_nonzero(dark) - np.count_nonzero(inside)
+        if edge == 0:
+            return ink
+        now = 2 * area / edge if area > edge else 1.5
+        if abs(now - thickness) <= 0.8 or (now < thickness and now > 9):
+            return ink
+        ink = _thinner(ink) if now > thickness else _thicker(ink)
+    return ink
+
+
+def _thinner(ink: Ink) -> Ink:
+    out = ink.copy()
+    np.minimum(out[1:], ink[:-1], out=out[1:])
+    np.minimum(out[:, 1:], ink[:, :-1], out=out[:, 1:])
+    return out
+
+
+def _thicker(ink: Ink) -> Ink:
+    out = ink.copy()
+    np.maximum(out[1:], ink[:-1], out=out[1:])
+    out[:, 1:] = np.maximum(out[:, 1:], out[:, :-1].copy())
+    return out

@@ -1,0 +1,284 @@
+"""Look: how a scanned, thresholded crop of a French school form looks around a name.
+
+Sizes, places and shares were measured on the Kaggle names crops: 35 % are 388 pixels wide with a
+printed "NOM :" or "PRENOM :" at the left, 25 % are 324 x 44 and plain, 40 % are 284 wide, where
+the printed word stands above the name or is cut off. All lengths here are in pixels of the crop;
+`Sheet` doubles them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from penname.synthesis.ink import SCALE, Ink, base_row
+
+Write = Callable[[str, int], Ink]  # the neighbours' text and most pixels wide -> ink, same writer
+NOISE = (160, 1600)  # a tile that paper grain is cut from
+BOLD, THIN = 10.5, 9.5  # heights of printed capitals
+DIGITS = "0123456789"
+
+
+class Sheet:
+    """A crop in the making: ink (2h, 2w) uint8, 255 = ink."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.ink = np.zeros((height * SCALE, width * SCALE), np.uint8)
+
+    def put(self, ink: Ink, x: float, top: float) -> None:
+        """Lay `ink` with its left top corner at pixel (x, top); what is outside is cut off."""
+        column, row = round(x * SCALE), round(top * SCALE)
+        height, width = ink.shape
+        y0, x0 = max(row, 0), max(column, 0)
+        y1, x1 = min(row + height, self.ink.shape[0]), min(column + width, self.ink.shape[1])
+        if y0 < y1 and x0 < x1:
+            part = self.ink[y0:y1, x0:x1]
+            np.maximum(part, ink[y0 - row : y1 - row, x0 - column : x1 - column], out=part)
+
+    def wipe(self, x0: float, x1: float) -> None:
+        """Make the columns from pixel x0 to x1 paper."""
+        self.ink[:, max(0, round(x0 * SCALE)) : max(0, round(x1 * SCALE))] = 0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One kind of crop: its size, and where a name may stand in it."""
+
+    share: float
+    width: int
+    height: tuple[int, int]
+    left: tuple[float, float]  # of the name
+    base: tuple[float, float]  # of the name, from the top; negative from the bottom
+    decorate: Callable[[Sheet, float, np.random.Generator, Write], None]
+
+
+def _plain(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+    """Nothing but the name."""
+
+
+def _label_left(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+    """NOM : at the left, the foot of the school's code above."""
+    x = float(rng.choice((0.0, 3.0, 5.0, 12.0)) + rng.uniform(-2, 2))
+    row = base - rng.uniform(0, 4)
+    sheet.put(printed("NOM :", 37, bold=True), x, row - BOLD)
+    above = row - rng.uniform(23, 24.5)
+    if above > -1:
+        sheet.put(printed("CODE RNE / UAI :", 108, bold=True), x, above - BOLD)
+    if above > -4:
+        _pen(sheet, _code(rng), x + rng.uniform(112, 122), above + rng.uniform(0, 4), write)
+    if x > 8:
+        _page_number(sheet, x - rng.uniform(0, 3), rng)
+
+
+def _forename_left(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+    """PRENOM : at the left, a turned page number over its first letter, the birth date below."""
+    x = float(rng.uniform(-3, 11))
+    row = float(rng.uniform(14.5, 16))
+    sheet.put(printed("PRENOM :", 64, bold=True), x, row - BOLD)
+    if x > 2 or rng.random() < 0.3:
+        _page_number(sheet, x + rng.uniform(-1, 8), rng)
+    below = row + rng.uniform(22, 24.5)
+    if below - 14 < sheet.ink.shape[0] / SCALE:
+        sheet.put(printed("NE(E) LE :", 66, bold=True), x, below - BOLD)
+        _pen(sheet, _date(rng), x + rng.uniform(75, 95), below + rng.uniform(0, 3), write)
+        if rng.random() < 0.6:
+            sheet.put(printed("CLASSE :", 62, bold=True), x + rng.uniform(250, 262), below - BOLD)
+
+
+def _label_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+    """NOM over the name, the foot of the school's code at the top right."""
+    x = float(rng.uniform(29, 37))
+    row = base - rng.uniform(21.5, 24)
+    sheet.put(printed("NOM", 28), x, row - THIN)
+    above = row - rng.uniform(14, 16.5)
+    sheet.put(printed("CODE UAI / RNE", 97), x, above - THIN - 2)
+    if rng.random() < 0.85:
+        _pen(sheet, _code(rng), rng.uniform(148, 160), above + rng.uniform(-2, 2), write)
+
+
+def _forename_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+    """PRENOM well over the name, the head of the next line of print below."""
+    x = float(rng.uniform(28, 45))
+    row = float(rng.uniform(14.5, 16))
+    sheet.put(printed("PRENOM", 54), x, row - THIN)
+    _next_line(sheet, x, row + 47, rng)
+
+
+def _cut_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+    """The feet of a printed word at the top edge, or the heads of the next line at the bottom."""
+    u = rng.random()
+    if u < 0.22:
+        word, width = ("PRENOM", 54) if rng.random() < 0.6 else ("NOM", 28)
+        sheet.put(printed(word, width), rng.uniform(18, 36), rng.uniform(1, 3.5) - THIN)
+    elif u < 0.3:
+        _next_line(sheet, rng.uniform(15, 25), sheet.ink.shape[0] / SCALE - rng.uniform(1, 5), rng)
+
+
+def _next_line(sheet: Sheet, x: float, top: float, rng: np.random.Generator) -> None:
+    if rng.random() < 0.85:
+        sheet.put(printed("DATE DE NAISSANCE", 130), x, top)
+    else:
+        sheet.put(printed("NE(E) LE", 58), x, top)
+    sheet.put(printed("CLASSE", 47), x + 145, top)
+
+
+FRAMES = (
+    Frame(0.19, 388, (36, 36), (78, 97), (24, 33), _label_left),
+    Frame(0.16, 388, (15, 35), (76, 95), (16, 20), _forename_left),
+    Frame(0.25, 324, (44, 44), (7, 15), (29, 34), _plain),
+    Frame(0.23, 284, (31, 31), (14, 26), (20, 27), _cut_above),
+    Frame(0.075, 284, (45, 50), (20, 36), (38, 43), _label_above),
+    Frame(0.095, 284, (62, 72), (18, 36), (47, 53), _forename_above),
+)
+PLAIN_FRAME = Frame(1.0, 284, (34, 48), (4, 24), (-16, -10), _plain)
+_SHARES = np.cumsum([frame.share for frame in FRAMES])
+
+
+def a_frame(look: str, rng: np.random.Generator) -> Frame:
+    """Return one kind of crop of the look "names", or the one of "plain"."""
+    if look == "plain":
+        return PLAIN_FRAME
+    return FRAMES[int(np.searchsorted(_SHARES, rng.random() * _SHARES[-1], "right"))]
+
+
+def place(sheet: Sheet, name: Ink, cap: int, frame: Frame, rng: np.random.Generator) -> float:
+    """Lay the name on the sheet where the frame has it, whole; return its baseline.
+
+    The name's ink must fit the sheet's width; it is made lower where it is too high.
+    """
+    height = sheet.ink.shape[0] / SCALE
+    rows = np.flatnonzero(name.max(axis=1))
+    if len(rows) and (tall := rows[-1] + 1 - rows[0]) > sheet.ink.shape[0]:
+        size = name.shape[1], int(name.shape[0] * sheet.ink.shape[0] / (tall + 2))
+        squeeze = size[1] / name.shape[0]
+        name = np.asarray(Image.fromarray(name).resize(size, Image.Resampling.BILINEAR))
+        rows = np.flatnonzero(name.max(axis=1))
+    else:
+        squeeze = 1.0
+    base = float(rng.uniform(*frame.base))
+    base = base if base > 0 else height + base
+    foot = base_row(cap) * squeeze
+    top = base * SCALE - foot
+    if len(rows):
+        top = np.clip(top, -rows[0], sheet.ink.shape[0] - rows[-1] - 1)
+    room = sheet.ink.shape[1] / SCALE - name.shape[1] / SCALE - 2
+    sheet.put(name, min(float(rng.uniform(*frame.left)), max(room, 1.0)), top / SCALE)
+    return float((top + foot) / SCALE)
+
+
+def fitted(name: Ink, width: int) -> Ink:
+    """Return the name, made narrower where it is wider than a sheet of `width` half pixels."""
+    if name.shape[1] <= width - 8:
+        return name
+    size = width - 8, name.shape[0]
+    return np.asarray(Image.fromarray(name).resize(size, Image.Resampling.BILINEAR))
+
+
+def pressed(ink: Ink, rng: np.random.Generator) -> Ink:
+    """Return ink with a pressure that changes along the line; weak strokes break up later."""
+    mean = 1.0 - 0.4 * rng.random() ** 2.5
+    if mean > 0.9:
+        return ink
+    grid = rng.normal(mean, 0.09, (3, max(2, ink.shape[1] // 24)))
+    grid = (np.clip(grid, 0.4, 1.0) * 255).astype(np.uint8)
+    field = np.asarray(Image.fromarray(grid).resize(ink.shape[::-1], Image.Resampling.BILINEAR))
+    return np.asarray((ink.astype(np.uint16) * field) >> 8, dtype=np.uint8)
+
+
+def developed(sheet: Sheet, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the crop (h, w) uint8: scanned with grain, thresholded, halved and saved as JPEG."""
+    ink = sheet.ink
+    height, width = ink.shape
+    soft = ink.astype(np.int16)
+    soft[1:-1] += (ink[:-2].astype(np.int16) + ink[2:]) >> 1
+    soft[:, 1:-1] += (soft[:, :-2] + soft[:, 2:]) >> 1  # 0..1020
+    y, x = rng.integers(grain.shape[0] - height), rng.integers(grain.shape[1] - width)
+    strength = float(rng.uniform(0.4, 1.5))
+    limit = int(rng.integers(300, 540))
+    noise = (grain[y : y + height, x : x + width] * np.int16(strength * 16)) >> 4
+    dark = (soft + noise > limit).view(np.uint8)
+    count = dark[::2, ::2] + dark[1::2, ::2] + dark[::2, 1::2] + dark[1::2, 1::2]
+    grey = np.array([255, 190, 120, 55, 0], np.uint8)[count]
+    _specks(grey, rng)
+    return _saved(grey, rng)
+
+
+def grain(rng: np.random.Generator) -> np.ndarray:
+    """Return a tile of smooth paper noise: int16, standard deviation 60."""
+    noise = rng.normal(0, 1, NOISE)
+    noise += np.roll(noise, 1, 0) + np.roll(noise, 1, 1)
+    noise += np.roll(noise, 1, 0) + np.roll(noise, 1, 1)
+    return np.asarray(np.clip(noise * (60 / noise.std()), -230, 230), dtype=np.int16)
+
+
+def _specks(grey: np.ndarray, rng: np.random.Generator) -> None:
+    for _ in range(rng.poisson(0.35)):
+        y, x = rng.integers(grey.shape[0]), rng.integers(grey.shape[1])
+        size = 1 + (rng.random() < 0.25) + (rng.random() < 0.08)
+        spot = grey[y : y + size, x : x + size]
+        np.minimum(spot, rng.integers(0, 200, spot.shape, dtype=np.uint8), out=spot)
+    if rng.random() < 0.02:  # a stray line of the scan at an edge
+        grey[:, -1 - rng.integers(3)] = rng.integers(0, 90)
+
+
+def _saved(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    picture = Image.fromarray(grey)
+    if rng.random() < 0.5:
+        picture = picture.filter(ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 10, 1, 0, 1, 0)))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=int(rng.integers(72, 96)))
+    return np.array(Image.open(stream))
+
+
+def _pen(sheet: Sheet, text: str, x: float, base: float, write: Write) -> None:
+    """Write a neighbour's text with its baseline at `base`, if any of it can be seen."""
+    ink = write(text, sheet.ink.shape[1] // SCALE - int(x) - 4)
+    foot = base_row(_cap_of(ink)) / SCALE
+    sheet.put(ink, x, base - foot)
+
+
+def _cap_of(ink: Ink) -> int:
+    return round(len(ink) / 2.4)
+
+
+def _code(rng: np.random.Generator) -> str:
+    digits = "".join(DIGITS[i] for i in rng.integers(0, 10, 6))
+    return f"0{digits}{'ABCDEFGHJKLMNPRSTUVWXYZ'[rng.integers(23)]}"
+
+
+def _date(rng: np.random.Generator) -> str:
+    gap = " " if rng.random() < 0.5 else ""
+    day, month, year = rng.integers(1, 31), rng.integers(1, 13), rng.integers(1999, 2006)
+    return f"{day:02d}{gap}{month:02d}{gap}{year}"
+
+
+def _page_number(sheet: Sheet, right: float, rng: np.random.Generator) -> None:
+    """Lay a page number, turned to read upwards, so that it ends at column `right`."""
+    text = "".join(f"{rng.integers(100):02d}:" for _ in range(3))[: rng.integers(2, 9)]
+    number = np.rot90(printed(text, round(6.2 * len(text)), bold=True))
+    left = right - number.shape[1] / SCALE
+    sheet.wipe(left - 3, right)
+    height = sheet.ink.shape[0] / SCALE
+    sheet.put(number, left, rng.uniform(0.2, 0.9) * height - number.shape[0] / SCALE * rng.random())
+    if rng.random() < 0.6:
+        sheet.put(np.full((sheet.ink.shape[0], 1), 255, np.uint8), left - rng.uniform(2, 5), 0)
+
+
+@cache
+def printed(text: str, width: int, *, bold: bool = False) -> Ink:
+    """Return printed text `width` pixels wide, its baseline at the foot of a capital."""
+    cap = round((BOLD if bold else THIN) * SCALE)
+    font = ImageFont.load_default(cap / 0.71)
+    stroke = 1 if bold else 0
+    left, _, right, _ = font.getbbox(text, anchor="ls", stroke_width=stroke)
+    picture = Image.new("L", (round(right - left) + 1, cap + 8))
+    ImageDraw.Draw(picture).text(
+        (-left, cap), text, font=font, fill=255, anchor="ls", stroke_width=stroke
+    )
+    size = width * SCALE, picture.height
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
