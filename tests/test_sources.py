@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from penname.errors import GroundTruthError
+from penname.ground_truth.sources import (
+    GroundTruth,
+    SourceOptions,
+    count_sources,
+    open_sources,
+    read_sources,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(*paths: Path, **options: str) -> list[GroundTruth]:
+    return list(read_sources(paths, SourceOptions(**options)))
+
+
+def write(path: Path, text: str | bytes = b"image") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tables", "images"),
+    [
+        ("", "train_v2/train"),
+        ("", "train_v2"),
+        ("", "train"),
+        ("", "."),
+        ("train_v2", "train_v2/train"),
+        ("train_v2", "train_v2"),
+        ("train", "train"),
+    ],
+)
+def test_kaggle_layouts(tmp_path: Path, tables: str, images: str) -> None:
+    table = "FILENAME,IDENTITY\nTRAIN_00001.jpg,BALTHAZAR\nTRAIN_00002.jpg,\n"
+    write(tmp_path / tables / "written_name_train_v2.csv", table)
+    paths = [write(tmp_path / images / f"TRAIN_0000{i}.jpg") for i in (1, 2)]
+    first, second = read(tmp_path)
+    assert first == GroundTruth(
+        file="TRAIN_00001.jpg",
+        row="written_name_train_v2.csv:2",
+        text="BALTHAZAR",
+        source="written_name_train_v2",
+        group="",
+        image=paths[0],
+        split="train",
+    )
+    assert (second.text, second.image) == ("", paths[1])
+
+
+def test_kaggle_tables_bring_their_splits(tmp_path: Path) -> None:
+    for split in ("train", "validation", "test"):
+        row = f"FILENAME,IDENTITY\n{split.upper()}_1.jpg,A\n"
+        write(tmp_path / f"written_name_{split}_v2.csv", row)
+        write(tmp_path / f"{split}_v2" / split / f"{split.upper()}_1.jpg")
+    lines = read(tmp_path)
+    assert [line.split for line in lines] == ["train", "validation", "test"]
+    assert all(isinstance(line.image, type(tmp_path)) and line.image.exists() for line in lines)
+    (alone,) = read(tmp_path / "test_v2")  # its table lies above it
+    assert alone == lines[2]
+    assert read(tmp_path / "written_name_test_v2.csv") == [lines[2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("t.csv", '\ufefffile,text\na.png,Zoé\nsub/b.png,"x, y"\n'),
+        ("t.csv", "text;file\nZoé;a.png\nx, y;sub/b.png\n"),
+        ("t.tsv", "file_name\tlabel\na.png\tZoé\nsub/b.png\tx, y\n"),
+        (
+            "t.jsonl",
+            '{"image": "a.png", "text": "Zoé"}\n\n{"image": "sub/b.png", "text": "x, y"}\n',
+        ),
+    ],
+)
+def test_tables(tmp_path: Path, name: str, table: str) -> None:
+    lines = read(write(tmp_path / name, table))
+    assert [line.text for line in lines] == ["Zoé", "x, y"]
+    assert [line.image for line in lines] == [tmp_path / "a.png", tmp_path / "sub/b.png"]
+    rows = ["t.jsonl:1", "t.jsonl:3"] if name == "t.jsonl" else [f"{name}:2", f"{name}:3"]
+    assert [line.row for line in lines] == rows
+    assert lines == read(tmp_path)  # the folder of the table will do
+
+
+def test_columns_by_option(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "scan,text,name,hand\n1.png,no,A,w1\n")
+    (line,) = read(table, image_column="scan", text_column="name", group_column="hand")
+    assert (line.file, line.text, line.group) == ("1.png", "A", "w1")
+
+
+def test_group_is_the_writer_else_the_page(tmp_path: Path) -> None:
+    rows = "file,text,page,writer,split,source\n1.png,A,p1,w1,val,s\n2.png,B,p2,,,\n3.png,C,,,,\n"
+    lines = read(write(tmp_path / "t.csv", rows))
+    assert [line.group for line in lines] == ["w1", "p2", ""]
+    assert [line.split for line in lines] == ["validation", "", ""]
+    assert [line.source for line in lines] == ["s", "t", "t"]
+
+
+def test_not_a_number_is_no_text(tmp_path: Path) -> None:
+    rows = '{"file": "1", "text": NaN}\n{"file": "2", "text": null}\n{"file": "3", "text": 12}\n'
+    assert [line.text for line in read(write(tmp_path / "t.jsonl", rows))] == [None, None, "12"]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_bytes(b"on disk")
+    images = [{"bytes": b"one", "path": "a.png"}, {"bytes": None, "path": "b.png"}, None]
+    columns: dict[str, Any] = {"image": images, "text": ["A", None, "C"]}
+    columns |= {"writer": ["w", None, None], "page": ["p", "p", None], "source": ["s", "s", None]}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    lines = read(tmp_path / "x.parquet")
+    assert [line.file for line in lines] == ["a.png", "b.png", "x.parquet:3"]
+    assert [line.image for line in lines] == [b"one", tmp_path / "b.png", b""]
+    assert [line.text for line in lines] == ["A", None, "C"]
+    assert [line.group for line in lines] == ["w", "p", ""]
+    assert [line.source for line in lines] == ["s", "s", "x"]
+    assert lines[2].row == "x.parquet:3"
+
+
+def test_the_pass_over_texts_leaves_the_images(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [b"x" * 99], "text": ["A"]}), tmp_path / "x.parquet")
+    (line,) = read_sources([tmp_path / "x.parquet"], SourceOptions(), images=False)
+    assert (line.text, line.image) == ("A", b"")
+
+
+def test_gt_txt_folder(tmp_path: Path) -> None:
+    for name in ("1.png", "1.bin.png", "2.bin.png", "2.nrm.png", "sub/3.jpg", "sub/alone.tif"):
+        write(tmp_path / "set" / name)
+    for name in ("1", "2", "sub/3", "sub/without"):
+        write(tmp_path / "set" / f"{name}.gt.txt", f"text {name}\n")
+    lines = read(tmp_path / "set")
+    files = ["1.png", "2.nrm.png", "sub/3.jpg", "sub/alone.tif", "sub/without.png"]
+    assert [line.file for line in lines] == files
+    texts = [line.text and line.text.strip() for line in lines]
+    assert texts == ["text 1", "text 2", "text sub/3", None, "text sub/without"]
+    assert lines[0].row.endswith("1.gt.txt")
+    assert {line.source for line in lines} == {"set"}
+
+
+def test_a_folder_of_images_has_no_texts(tmp_path: Path) -> None:
+    write(tmp_path / "deep" / "1.JPG")
+    (line,) = read(tmp_path)
+    assert (line.file, line.text) == ("deep/1.JPG", None)
+
+
+def test_counts_are_those_of_the_lines(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "file,text\n" + "1.png,A\n" * 9)
+    pq.write_table(pa.table({"image": [b"x"] * 5, "text": ["A"] * 5}), tmp_path / "x.parquet")
+    write(tmp_path / "lines" / "1.gt.txt", "A")
+    write(tmp_path / "lines" / "1.png")
+    paths = [table, tmp_path / "x.parquet", tmp_path / "lines"]
+    assert count_sources(paths, SourceOptions()) == 10 + 5 + 1  # a header counts: it is about
+    assert len(read(*paths)) == 9 + 5 + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "t.csv",
+            "scan,name\n1,2\n",
+            r"t\.csv: no column for the image .* 'scan', 'name'.*--image",
+        ),
+        ("t.csv", "file,name\n1,2\n", r"no column for the text .*--text-column"),
+        ("t.jsonl", '{"file": "1", "text": "A"}\n{oops\n', r"t\.jsonl: after line 1: "),
+        ("t.jsonl", "[1]\n", r"t\.jsonl: after line 0: "),
+        ("t.csv", b"file,text\n1.png,Zo\xe9\n", r"t\.csv: after line 0: .*UTF-8"),
+        ("t.csv", "file,text,split\n1.png,A,night\n", r"t\.csv:2: split is 'night'; use train"),
+        ("x.parquet", b"PAR1 no", r"x\.parquet: not a Parquet file"),
+        ("x.gt.txt", b"\xff", r"x\.gt\.txt: .*save it as UTF-8"),
+        ("t.xlsx", b"", r"no ground truth recognised; give the Kaggle"),
+        ("manifest.json", "{}", "is a pack already"),
+    ],
+)
+def test_errors_name_the_place_and_the_remedy(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    write(tmp_path / name, content)
+    with pytest.raises(GroundTruthError, match=message):
+        read(tmp_path)
+
+
+def test_more_errors(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", json.dumps("file,text"))
+    with pytest.raises(GroundTruthError, match="no such file or folder"):
+        read(tmp_path / "gone")
+    with pytest.raises(GroundTruthError, match="not a table; give"):
+        read(table.rename(tmp_path / "t.txt"))
+    pq.write_table(pa.table({"image": [7], "text": ["A"]}), tmp_path / "x.parquet")
+    with pytest.raises(GroundTruthError, match=r"x\.parquet:1: the image is 7.*--image-column"):
+        read(tmp_path / "x.parquet")
+    table = write(tmp_path / "u.csv", "file,text\n1,A\n")
+    with pytest.raises(GroundTruthError, match="no column 'Text'; it has 'file', 'text'"):
+        read(table, text_column="Text")
+
+
+def test_a_damaged_parquet_page_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    images = [bytes(range(256)) * 20] * 50
+    pq.write_table(pa.table({"image": images, "text": ["A"] * 50}), path, compression="zstd")
+    damaged = bytearray(path.read_bytes())
+    damaged[20:200] = bytes(180)
+    path.write_bytes(damaged)
+    with pytest.raises(GroundTruthError, match=r"x\.parquet: damaged"):
+        read(path)
+
+
+def test_sources_are_opened_before_any_line_is_read(tmp_path: Path) -> None:
+    good = write(tmp_path / "t.csv", "file,text\n1.png,A\n")
+    with pytest.raises(GroundTruthError):
+        open_sources([good, tmp_path / "gone"], SourceOptions())
