@@ -1,0 +1,358 @@
+"""Pages: predictions and reports as one self-contained HTML file each, with their pictures.
+
+Nothing is loaded from elsewhere and no script runs: styles are inline, pictures are data URIs and
+charts are SVG. All text goes through `html.escape`. Both pages follow the reader's light or dark
+scheme; pictures stay on white.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from PIL import Image
+
+from penname import metrics
+from penname.errors import ImageError
+from penname.line_image import Source, decode
+from penname.recognizer import Prediction
+
+PICTURE = (640, 128)  # pixels; larger pictures are made smaller
+SURE, FAIR = 0.95, 0.8  # confidence from which a character is unmarked, or marked lightly
+
+HEADLINE = {
+    "exact": "lines read without a mistake",
+    "cer": "character edits per reference character",
+    "wer": "word edits per reference word",
+    "coverage_at_99": "of the lines can be accepted with 99 % of them exact",
+}
+
+STYLE = """
+:root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --text: #1c2430;
+  --faint: #657083; --line: #e1e5eb; --accent: #2f5fd0; --fair: #a86400; --bad: #c62f3b; }
+@media (prefers-color-scheme: dark) { :root { --ground: #12151a; --card: #1b2027;
+  --text: #e5e9ef; --faint: #97a2b2; --line: #2c333d; --accent: #7ba4ff; --fair: #e5a84b;
+  --bad: #ff7f86; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--ground); color: var(--text);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
+main { max-width: 1080px; margin: 0 auto; padding: 40px 20px 64px; }
+h1 { font-size: 26px; line-height: 1.25; margin: 0 0 8px; letter-spacing: -0.01em;
+  overflow-wrap: anywhere; }
+h2 { font-size: 17px; margin: 40px 0 12px; }
+h3 { font-size: 14px; margin: 0 0 8px; }
+p { margin: 0 0 8px; }
+.faint { color: var(--faint); font-size: 13px; }
+.grid { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); }
+.wide { grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); align-items: start; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+  padding: 16px 18px; min-width: 0; }
+.number { font-size: 30px; font-weight: 650; line-height: 1.2; letter-spacing: -0.02em;
+  font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th { color: var(--faint); font-weight: 500; font-size: 13px; text-align: left; }
+th, td { padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); }
+tr:last-child td { border-bottom: 0; }
+th:not(:first-child), td:not(:first-child) { text-align: right; white-space: nowrap; }
+th:last-child, td:last-child { padding-right: 0; }
+.prose th, .prose td { text-align: left !important; white-space: normal !important;
+  overflow-wrap: anywhere; }
+.lines { padding: 0; overflow: hidden; margin-top: 20px; }
+.row { display: grid; grid-template-columns: minmax(0, 340px) minmax(0, 1fr) 128px; gap: 4px 22px;
+  padding: 14px 18px; align-items: center; border-bottom: 1px solid var(--line); }
+.row:last-child { border-bottom: 0; }
+.picture { background: #fff; border-radius: 6px; padding: 6px; display: flex; min-height: 44px;
+  border: 1px solid var(--line); }
+.picture img { display: block; max-width: 100%; max-height: 84px; margin: auto; }
+.picture span { margin: auto; color: #657083; font-size: 13px; }
+.text { font-size: 19px; letter-spacing: 0.03em; white-space: pre-wrap; overflow-wrap: anywhere; }
+.file { overflow-wrap: anywhere; }
+.pair { display: grid; grid-template-columns: auto 1fr; gap: 0 12px; align-items: baseline; }
+.fair { color: var(--fair); text-decoration: underline dotted; text-underline-offset: 4px; }
+.low, .wrong { color: var(--bad); text-decoration: underline; text-underline-offset: 4px; }
+.error { color: var(--bad); }
+.meter { height: 5px; border-radius: 3px; background: var(--line); margin-top: 4px; }
+.meter i { display: block; height: 100%; border-radius: 3px; background: var(--accent); }
+svg { display: block; width: 100%; height: auto; font-size: 12px; fill: var(--faint); }
+svg .axis { stroke: var(--line); }
+svg .guide { stroke: var(--faint); stroke-dasharray: 4 4; fill: none; }
+svg .curve { stroke: var(--accent); stroke-width: 2.5; fill: none; stroke-linejoin: round; }
+svg .dot { fill: var(--accent); fill-opacity: 0.75; }
+@media (max-width: 640px) { main { padding: 24px 14px 40px; } .row { grid-template-columns: 1fr; }
+  .number { font-size: 26px; } }
+"""
+
+
+def percent(share: float) -> str:
+    """Return a share as people read it: 0.0364 is 3.64 %."""
+    return f"{100 * share:.2f} %"
+
+
+def between(low: float, high: float) -> str:
+    """Return an interval of shares as people read it: 3.33 to 5.05 %."""
+    return f"{100 * low:.2f} to {percent(high)}"
+
+
+def shown(character: str) -> str:
+    """Return a character of a confusion, those that cannot be seen in words."""
+    return {"": "nothing", " ": "space"}.get(character, character)
+
+
+def predictions_page(rows: Sequence[tuple[Source, Prediction]], title: str = "Predictions") -> str:
+    """Return a page with each picture beside what was read in it, doubtful characters marked.
+
+    Args:
+        rows: pictures with their predictions; one that could not be read shows its error.
+        title: the heading.
+    """
+    unreadable = sum(bool(prediction.error) for _, prediction in rows)
+    legend = (
+        f'Confidence of a character: from {SURE:.0%} plain, <span class="fair">from {FAIR:.0%}'
+        '</span>, <span class="low">below</span>. The bar is the confidence of the whole line.'
+    )
+    lines = "".join(_prediction(source, prediction) for source, prediction in rows)
+    return _page(
+        title,
+        f'<p class="faint">{_count(len(rows), "line")}, {unreadable} unreadable. {legend}</p>'
+        f'<div class="card lines">{lines}</div>',
+    )
+
+
+def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
+    """Return the page of an evaluation.
+
+    Args:
+        report: what `penname.evaluate.Report.to_json` returns.
+        pictures: one for each of `report["worst"]`, in order.
+    """
+    facts = (
+        f"{_count(report['n'], 'line')} scored, {report['skipped']} skipped for want of a text, "
+        f"{len(report['errors'])} unreadable. Intervals are 95 %, from a bootstrap over lines."
+    )
+    return _page(
+        f"{report['model']} on {report['data']}",
+        f'<p class="faint">{escape(facts)}</p>'
+        + _section("Scores", _cards(report))
+        + _section("Can the confidence be trusted?", _charts(report))
+        + _section("All scores", _scores(report))
+        + _section("Slices", _slices(report))
+        + _section("Most frequent confusions", _confusions(report["confusions"]))
+        + _section("Unreadable images", _errors(report["errors"]))
+        + _section("Worst predictions", _worst(report["worst"], pictures)),
+    )
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
+        f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>\n"
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{title}</h2>{body}\n" if body else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _prediction(source: Source, prediction: Prediction) -> str:
+    read = f'<div class="error">{escape(prediction.error)}</div>'
+    if not prediction.error:
+        read = f'<div class="text">{_marked(prediction)}</div>'
+    others = " or ".join(escape(other.text) for other in prediction.alternatives)
+    return _row(
+        source,
+        prediction.file,
+        read + (f'<div class="faint">or {others}</div>' if others else ""),
+        "" if prediction.error else _meter(prediction.confidence),
+    )
+
+
+def _marked(prediction: Prediction) -> str:
+    """Return the text with its doubtful characters marked."""
+    if "".join(c.character for c in prediction.characters) != prediction.text:
+        return escape(prediction.text)  # decoded with a lexicon: no confidence per character
+    return "".join(
+        f'<span{_doubt(c.confidence)} title="{c.confidence:.1%}">{escape(c.character)}</span>'
+        for c in prediction.characters
+    )
+
+
+def _doubt(confidence: float) -> str:
+    if confidence >= SURE:
+        return ""
+    return ' class="fair"' if confidence >= FAIR else ' class="low"'
+
+
+def _row(source: Source, file: str, middle: str, right: str) -> str:
+    return (
+        f'<div class="row"><div class="picture">{_picture(source)}</div><div>{middle}'
+        f'<div class="faint file">{escape(file)}</div></div><div>{right}</div></div>\n'
+    )
+
+
+def _meter(confidence: float) -> str:
+    return (
+        f'<span class="faint">{100 * confidence:.1f} % sure</span>'
+        f'<div class="meter"><i style="width:{100 * confidence:.1f}%"></i></div>'
+    )
+
+
+def _picture(source: Source) -> str:
+    """Return the picture as an inlined PNG, or words where it cannot be decoded."""
+    try:
+        picture = Image.fromarray(decode(source))
+    except ImageError:
+        return "<span>no picture</span>"
+    picture.thumbnail(PICTURE)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    return f'<img src="data:image/png;base64,{data}" alt="" loading="lazy">'
+
+
+def _cards(report: Mapping[str, Any]) -> str:
+    cards = "".join(
+        f'<div class="card"><h3>{_title(name)}</h3>'
+        f'<div class="number">{percent(report[name])}</div>'
+        f'<div class="faint">{_interval(report, name)}</div>'
+        f'<div class="faint">{words}</div></div>'
+        for name, words in HEADLINE.items()
+    )
+    return f'<div class="grid">{cards}</div>'
+
+
+def _title(name: str) -> str:
+    return metrics.TITLES.get(name, "Coverage at 99 %")
+
+
+def _interval(report: Mapping[str, Any], name: str) -> str:
+    return between(*report[f"{name}_ci"]) if f"{name}_ci" in report else ""
+
+
+def _scores(report: Mapping[str, Any]) -> str:
+    rows = [[_title(n), percent(report[n]), _interval(report, n)] for n in metrics.TITLES]
+    return f'<div class="card">{_table(["Score", "Value", "95 % interval"], rows)}</div>'
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _slices(report: Mapping[str, Any]) -> str:
+    tables = ""
+    for name, parts in report["by"].items():
+        rows = [[x["value"], f"{x['n']:,}", percent(x["exact"]), percent(x["cer"])] for x in parts]
+        if rows:
+            header = [f"By {name}", "Lines", "Exact", "CER"]
+            tables += f'<div class="card">{_table(header, rows)}</div>'
+    return f'<div class="grid wide">{tables}</div>'
+
+
+def _confusions(confusions: Sequence[Mapping[str, Any]]) -> str:
+    """Return three tables side by side, to be read down and then across."""
+    third = -(-len(confusions) // 3) or 1
+    tables = ""
+    for start in range(0, len(confusions), third):
+        part = confusions[start : start + third]
+        rows = [[shown(x["reference"]), shown(x["hypothesis"]), str(x["count"])] for x in part]
+        tables += f'<div class="card">{_table(["Written", "Read as", "Times"], rows)}</div>'
+    return f'<div class="grid">{tables}</div>' if tables else ""
+
+
+def _errors(errors: Sequence[Mapping[str, str]]) -> str:
+    rows = [[x["file"], x["error"]] for x in errors]
+    return f'<div class="card prose">{_table(["File", "Reason"], rows)}</div>' if rows else ""
+
+
+def _worst(worst: Sequence[Mapping[str, Any]], pictures: Sequence[Source]) -> str:
+    rows = ""
+    for line, source in zip(worst, pictures, strict=True):
+        pair = (
+            f'<div class="pair text"><span class="faint">written</span><span>{_diff(line, 0)}'
+            f'</span><span class="faint">read</span><span>{_diff(line, 1)}</span></div>'
+        )
+        edits = f'<div class="faint">{_count(line["edits"], "edit")}</div>'
+        rows += _row(source, line["file"], pair, edits + _meter(line["confidence"]))
+    return f'<div class="card lines">{rows}</div>' if rows else ""
+
+
+def _diff(line: Mapping[str, Any], side: int) -> str:
+    """Return the reference (side 0) or hypothesis (side 1), what differs in it marked."""
+    marked = ""
+    for operation, *pair in metrics.alignment(line["reference"], line["hypothesis"]):
+        character = escape(pair[side])
+        wrong = operation != "equal" and character
+        marked += f'<span class="wrong">{character}</span>' if wrong else character
+    return marked or '<span class="faint">nothing</span>'
+
+
+def _charts(report: Mapping[str, Any]) -> str:
+    coverage = _coverage_chart(report["coverage"], report["coverage_at_99"])
+    return (
+        f'<div class="grid wide"><div class="card"><h3>Exact lines among those accepted</h3>'
+        f'{coverage}<p class="faint">Accepting only the surest lines: how many, and how many of '
+        "them are exact. The dashed line is 99 %.</p></div>"
+        f'<div class="card"><h3>Exact lines by confidence</h3>{_reliability_chart(report)}'
+        '<p class="faint">Ten groups of equal size. On the diagonal, confidence is the share of '
+        f"exact lines; the mean distance is {percent(report['ece'])}.</p></div></div>"
+    )
+
+
+def _coverage_chart(curve: Sequence[Sequence[float]], at_99: float) -> str:
+    """Return the SVG of (threshold, accepted, exact) rows; the exact share starts at a tenth."""
+    floor = min(int(10 * curve[-1][2]) / 10, 0.9)
+    points = [_point(x, max(y - floor, 0) / (1 - floor)) for _, x, y in curve]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    (left, y), (right, _) = _point(0, (0.99 - floor) / (1 - floor)), _point(1, 0)
+    x = _point(at_99, 0)[0]
+    return _chart(
+        ("accepted", "exact"),
+        floor,
+        f'<path class="guide" d="M{left} {y:.1f}H{right}"/>'
+        f'<polyline class="curve" points="{line}"/>'
+        + (f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>' if at_99 else ""),
+    )
+
+
+def _reliability_chart(report: Mapping[str, Any]) -> str:
+    dots = ""
+    for part in report["reliability"]:
+        x, y = _point(part["confidence"], part["exact"])
+        dots += f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+    (left, bottom), (right, top) = _point(0, 0), _point(1, 1)
+    diagonal = f'<path class="guide" d="M{left} {bottom}L{right} {top}"/>'
+    return _chart(("confidence", "exact"), 0.0, diagonal + dots)
+
+
+def _point(x: float, y: float) -> tuple[float, float]:
+    """Return a chart's (0..1, 0..1), y up, in the coordinates of its SVG."""
+    return 46 + 380 * x, 230 - 212 * y
+
+
+def _chart(names: tuple[str, str], floor: float, marks: str) -> str:
+    """Return an SVG with axes: x from 0 to 100 %, y from `floor` to 100 %."""
+    axes = ""
+    for i in range(6):
+        (x, bottom), (right, y) = _point(i / 5, 0), _point(1, i / 5)
+        value = floor + (1 - floor) * i / 5
+        axes += (
+            f'<path class="axis" d="M46 {y:.1f}H{right}"/>'
+            f'<text x="40" y="{y + 4:.1f}" text-anchor="end">{100 * value:.0f} %</text>'
+            f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{20 * i} %</text>'
+        )
+    return (
+        f'<svg viewBox="0 0 450 272" role="img" aria-label="{names[1]} by {names[0]}">{axes}'
+        f'<text x="426" y="268" text-anchor="end">{names[0]}</text>{marks}</svg>'
+    )
