@@ -166,7 +166,7 @@ class Report:
     def table(self) -> str:
         """Return the scores, slices and confusions as plain text for a terminal."""
         tables = ("\n".join(_aligned(rows)) for rows in self._tables())
-        return "\n\n".join([f"{self.model} on {self.data}: {self._summary()}", *tables]) + "\n"
+        return "\n\n".join([f"{self.model} on {self.data}: {self._summary()}", *tables])
 
     def write_predictions(self, path: str | Path) -> None:
         """Write one CSV row per scored line, in order: file, reference, hypothesis, confidence."""
