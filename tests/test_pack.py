@@ -204,6 +204,13 @@ def test_ids_are_unique(tmp_path: Path) -> None:
     assert ids == ["0.png", "1.png", "0.png#2", "1.png#2", "0.png#3", "1.png#3"]
 
 
+def test_an_id_given_to_a_double_is_not_given_again(tmp_path: Path) -> None:
+    with writer(tmp_path / "pack") as pack:
+        for file in ("f", "f#2", "f", "f", "f#2"):
+            add(pack, "A", file=file)
+    assert Pack.open(tmp_path / "pack").ids == ["f", "f#2", "f#3", "f#4", "f#2#2"]
+
+
 def png_header(width: int, height: int) -> bytes:
     chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     crc = struct.pack(">I", zlib.crc32(chunk))
@@ -392,6 +399,15 @@ def test_an_existing_folder_is_never_overwritten(tmp_path: Path) -> None:
     assert (out / "manifest.json").read_bytes() == before
 
 
+def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "pack"
+    with pytest.raises(PackError, match="exists already"), writer(out) as pack:  # noqa: PT012
+        add(pack, "A")
+        out.mkdir()
+        (out / "mine").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["pack", "mine"]
+
+
 def test_a_pack_without_lines_is_an_error(tmp_path: Path) -> None:
     source = table(tmp_path, ["EMPTY", "A"])
     with pytest.raises(PackError, match="no line was left"):
@@ -411,8 +427,10 @@ def writer(out: Path) -> PackWriter:
     return PackWriter(out, Alphabet("AB"), SPEC, {"made": "here"}, now=NOW)
 
 
-def add(pack: PackWriter, text: str, *, height: int = 16, split: str = "train") -> None:
-    pack.add(np.zeros((height, 5), np.uint8), text, file="f", source="s", split=split)
+def add(
+    pack: PackWriter, text: str, *, height: int = 16, split: str = "train", file: str = "f"
+) -> None:
+    pack.add(np.zeros((height, 5), np.uint8), text, file=file, source="s", split=split)
 
 
 def test_the_writer_takes_line_images_directly(tmp_path: Path) -> None:
