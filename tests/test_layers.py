@@ -1,0 +1,125 @@
+"""Imports point one way: the table of which module may import which (docs/architecture.md).
+
+A module that is missing from the table fails, so the table cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import penname
+
+ROOT = Path(penname.__file__).parent
+
+# From the bottom up. A module may import those above it in this table, and nothing below.
+LAYERS = [
+    {"errors"},
+    {"options", "alphabet"},
+    {"line_image", "ctc", "metrics"},
+    {"model_folder", "inputs"},
+    {"recognizer"},
+    {"html"},
+    {"ground_truth"},
+    {"ground_truth.tables", "ground_truth.cleaning", "ground_truth.pack_folder"},
+    {"ground_truth.sources"},
+    {"ground_truth.pack"},
+    {"evaluate"},
+    {"synthesis.ink", "synthesis.texts"},
+    {"synthesis.fonts", "synthesis.glyphs"},
+    {"synthesis.strokes"},
+    {"synthesis.look"},
+    {"synthesis.neighbours"},
+    {"synthesis.generate"},
+    {"synthesis.sheet"},
+    {"synthesis"},
+    {"training"},
+    {"training.options"},
+    {"training.model", "training.loss", "training.augment", "training.checkpoint", "training.data"},
+    {"training.progress", "training.start"},
+    {"training.loop"},
+    {"training.export"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+
+# The wings by what they need installed, each with those it may import; the core is "".
+WINGS = {
+    "": {""},
+    "ground_truth": {"", "ground_truth"},
+    "synthesis": {"", "ground_truth", "synthesis"},
+    "training": {"", "ground_truth", "training"},
+}
+ALSO = {"evaluate": {"ground_truth"}, "cli": set(WINGS)}  # modules that join wings up
+
+PACKAGES = {  # what may be imported from elsewhere, and by whom: a module or all of a wing
+    "numpy": {"*"},
+    "PIL": {"line_image", "recognizer", "html", "synthesis"},
+    "onnxruntime": {"recognizer", "training.export"},
+    "rapidfuzz": {"metrics"},
+    "pyarrow": {"inputs", "ground_truth", "synthesis"},
+    "torch": {"training"},
+    "safetensors": {"training"},
+    "tqdm": {"training", "ground_truth"},
+}
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(file): file for file in sorted(ROOT.rglob("*.py"))}
+del MODULES["__init__"]  # names every public module, lazily
+
+
+def wing_of(module: str) -> str:
+    wing = module.partition(".")[0]
+    return wing if wing in WINGS else ""
+
+
+def imports(file: Path) -> set[str]:
+    """Return every module a file imports, anywhere in it, type checking included."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: write imports in full"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def internal(name: str) -> str | None:
+    """Return the module of penname that an imported name belongs to."""
+    parts = name.split(".")[1:]
+    candidates = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    return next((module for module in candidates if module in MODULES), None)
+
+
+def test_the_table_holds_every_module_and_no_other() -> None:
+    assert set(LEVEL) == set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
+    own = [name for name in imports(MODULES[module]) if name.split(".")[0] == "penname"]
+    upward = [name for name in own if (other := internal(name)) and LEVEL[other] >= LEVEL[module]]
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_the_packages_it_may(module: str) -> None:
+    allowed = {module, module.split(".")[0], "*"}
+    packages = {name.split(".")[0] for name in imports(MODULES[module])}
+    assert [p for p in PACKAGES if p in packages and not PACKAGES[p] & allowed] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_wing_imports_only_the_wings_it_may(module: str) -> None:
+    others = (internal(name) for name in imports(MODULES[module]) if name.startswith("penname."))
+    allowed = WINGS[wing_of(module)] | ALSO.get(module, set())
+    assert [other for other in others if other and wing_of(other) not in allowed] == []

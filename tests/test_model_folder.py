@@ -1,0 +1,130 @@
+"""The model folder: what is written comes back, and nothing damaged is ever used."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import BARS, SPEC, bar_model
+
+from penname import model_folder
+from penname.errors import ModelError
+from penname.model_folder import Calibration, ModelFolder, included
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def changed(model: ModelFolder, **values: Any) -> ModelFolder:
+    """Write other values to model.json; `...` takes one out."""
+    file = model.path / "model.json"
+    content = json.loads(file.read_text("utf-8")) | values
+    kept = {name: value for name, value in content.items() if value is not ...}
+    file.write_text(json.dumps(kept), "utf-8")
+    return model
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    model = bar_model(tmp_path / "bars", Calibration(0.5, -1.0))
+    assert ModelFolder.load(model.path) == model
+    assert ModelFolder.load(str(model.path)) == model
+    assert sorted(file.name for file in model.path.iterdir()) == ["model.json", "model.onnx"]
+
+
+def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
+    values = json.loads((model.path / "model.json").read_text("utf-8"))
+    assert list(values) == [
+        *("format", "version", "name", "penname", "created", "alphabet", "image", "stride"),
+        *("sha256", "confidence", "training"),
+    ]
+    assert values["format"] == "penname-model"
+    assert values["version"] == 1
+    assert values["alphabet"] == BARS.characters
+    assert values["image"]["max_width"] == SPEC.max_width
+    assert values["confidence"] is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"format": "other"}, "not a penname model"),
+        ({"version": 2}, "version 2, and this penname reads version 1"),
+        ({"colour": "blue"}, "colour"),
+        ({"alphabet": ...}, "alphabet"),
+        ({"alphabet": "ABA"}, "more than once"),
+        ({"alphabet": ["A", "B"]}, "not a string"),
+        ({"stride": 0}, "stride is 0"),
+        ({"stride": "8"}, "stride is '8'"),
+        ({"image": {"heigth": 48}}, "unknown ImageSpec option heigth"),
+        ({"image": {"fit": "squash"}}, "squash"),
+        ({"confidence": {"slope": 1}}, "intercept"),
+        ({"sha256": "0" * 64}, "sha256 differs"),
+        ({"sha256": ...}, "sha256 differs"),
+    ],
+)
+def test_a_wrong_model_json_is_refused_by_name(
+    tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    model = changed(bar_model(tmp_path / "bars"), **values)
+    with pytest.raises(ModelError, match=message) as raised:
+        ModelFolder.load(model.path)
+    assert str(model.path) in str(raised.value)
+
+
+def test_a_flipped_bit_in_the_network_is_noticed(tmp_path: Path) -> None:
+    model = bar_model(tmp_path / "bars")
+    content = bytearray(model.onnx.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.onnx.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.onnx .*copy or export the model again"):
+        ModelFolder.load(model.path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.json: no such file"):
+        ModelFolder.load(tmp_path)
+    model = bar_model(tmp_path / "bars")
+    model.onnx.unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx: no such file"):
+        ModelFolder.load(model.path)
+    with pytest.raises(ModelError, match=r"model\.onnx: no such file"):
+        model.save()
+
+
+def test_a_model_json_that_is_not_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"format": "penname-mo')
+    with pytest.raises(ModelError, match=r"model\.json: Unterminated string"):
+        ModelFolder.load(tmp_path)
+
+
+def test_an_included_name_wins_over_a_folder_and_unknown_names_list_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_folder, "INCLUDED", tmp_path / "models")
+    bar_model(tmp_path / "models" / "bars")
+    (tmp_path / "models" / "unfinished").mkdir()
+    (tmp_path / "bars").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert included() == ["bars"]
+    assert ModelFolder.load("bars").path == tmp_path / "models" / "bars"
+    with pytest.raises(ModelError, match="not a model folder"):
+        ModelFolder.load("./bars")
+    with pytest.raises(ModelError, match=r"nothing: no such model; .* \(bars\)"):
+        ModelFolder.load("nothing")
+
+
+def test_calibration_is_a_sigmoid_of_the_logit() -> None:
+    assert Calibration(1, 0).confidence(math.log(0.3)) == pytest.approx(0.3)
+    logit = math.log(0.3 / 0.7)
+    expected = 1 / (1 + math.exp(-(2 * logit + 0.5)))
+    assert Calibration(2, 0.5).confidence(math.log(0.3)) == pytest.approx(expected)
+
+
+def test_calibration_knows_certain_and_impossible() -> None:
+    calibration = Calibration(0.8, -0.5)
+    assert calibration.confidence(-math.inf) == 0.0
+    assert calibration.confidence(-2000.0) == pytest.approx(0.0)
+    assert 0.99 < calibration.confidence(0.0) < 1.0
+    assert calibration.confidence(1e-7) == calibration.confidence(0.0)  # float32 sums exceed 1
