@@ -23,7 +23,8 @@ from penname.options import option, to_json
 from penname.synthesis import look
 from penname.synthesis.fonts import Fonts
 from penname.synthesis.glyphs import Glyphs
-from penname.synthesis.ink import SCALE, Hand, Ink
+from penname.synthesis.ink import SCALE, Hand
+from penname.synthesis.neighbours import Neighbours, Writer
 from penname.synthesis.strokes import Strokes, Words
 from penname.synthesis.texts import NAMES, Texts, as_written
 
@@ -79,6 +80,7 @@ class Kit:
 
     def __init__(self, data: Path, flatten: float = 0.5) -> None:
         self._data, self._flatten = data, flatten
+        self._neighbours: dict[str, Neighbours] = {}
 
     @cached_property
     def texts(self) -> Texts:
@@ -110,11 +112,24 @@ class Kit:
         """Paper noise, the same in every process."""
         return look.grain(np.random.default_rng(0))
 
+    def writer(self, source: str) -> Writer:
+        """Return what composes names in an ink; recorded words go with recorded characters."""
+        if source == "fonts":
+            return self.fonts
+        return self.glyphs if source == "glyphs" else self.strokes
+
+    def neighbours(self, source: str) -> Neighbours:
+        """Return handwriting for the lines above and below, in the same ink."""
+        if source not in self._neighbours:
+            self._neighbours[source] = Neighbours(self.writer(source))
+        return self._neighbours[source]
+
     def load(self, options: SynthOptions) -> None:
         """Read all that `options` needs now, so that a missing file is known at once."""
         for name, weight in options.weights.items():
             if weight > 0:
                 getattr(self, name)
+                self.writer(name)
         _ = self.texts
 
 
@@ -128,19 +143,17 @@ def render(
     hand = Hand.drawn(rng)
     room = sheet.ink.shape[1] - round(frame.left[1] * SCALE) - 4
 
-    def write(drawn: str, pixels: int) -> Ink:
-        writer: Fonts | Glyphs | Strokes = getattr(kit, "strokes" if source == "words" else source)
-        return writer.write(drawn, hand, pixels, rng)
-
     if source == "words" and text is None:
         name, text = kit.words.write(hand, room, rng)
     else:
         text = kit.texts.pick(rng, options.invented) if text is None else text
-        name = write(as_written(text, rng), room)
+        name = kit.writer(source).write(as_written(text, rng), hand, room, rng)
+    limit = int(rng.integers(300, 530))
     name = look.fitted(name, sheet.ink.shape[1])
-    base = look.place(sheet, look.pressed(name, rng), hand.cap, frame, rng)
-    frame.decorate(sheet, base, rng, lambda drawn, pixels: write(drawn, pixels * SCALE))
-    return look.developed(sheet, kit.grain, rng), text, source
+    base = look.place(sheet, look.pressed(name, limit, rng), hand.cap, frame, rng)
+    others = kit.neighbours(source)
+    frame.decorate(sheet, base, rng, lambda kind: others.near(kind, hand.thickness, rng))
+    return look.developed(sheet, limit, kit.grain, rng), text, source
 
 
 def _source(options: SynthOptions, rng: np.random.Generator, *, own_text: bool) -> str:

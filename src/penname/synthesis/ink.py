@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 SCALE = 2
+COMB = 32.0  # half pixels from letter to letter on the forms, whose boxes dropped out
 Ink = np.ndarray  # (h, w) uint8, 255 = ink
 Polyline = np.ndarray  # (n, 2) float32, x and y
 
@@ -37,7 +38,8 @@ class Hand:
 
     cap: int  # height of a capital, half pixels
     gap: float  # paper between two letters, caps
-    pitch: float  # from letter to letter, caps; 0 spaces by `gap`
+    pitch: float  # from letter to letter, half pixels; 0 spaces by `gap`
+    spread: float  # standard deviation of a letter's place, half pixels
     thickness: float  # of the pen, half pixels
     slant: float  # to the right, x per y
     turn: float  # of the baseline, y per x
@@ -49,10 +51,11 @@ class Hand:
         """Return a writer as the real crops have them."""
         u = rng.random(8)
         return cls(
-            cap=int(np.clip(np.exp(rng.normal(3.21, 0.19)), 15, 40)),
-            gap=float(0.08 + 0.75 * u[0] ** 1.3),
-            pitch=float(1.05 + 0.55 * u[1]) if u[2] < 0.35 else 0.0,
-            thickness=float(2.2 + 1.3 * u[3] + (4.0 * u[4] if u[5] < 0.18 else 0.0)),
+            cap=int(np.clip(np.exp(rng.normal(3.26, 0.19)), 15, 42)),
+            gap=float(0.1 + 0.7 * u[0] ** 1.3),
+            pitch=float(COMB + rng.normal(0, 1.0)) if u[1] < 0.78 else 0.0,
+            spread=float(0.6 + 1.8 * u[2]),
+            thickness=float(1.7 + 1.1 * u[3] + (3.5 * u[4] if u[5] < 0.16 else 0.0)),
             slant=float(rng.normal(0.06, 0.12)),
             turn=float(rng.normal(0.0, 0.012)),
             wobble=float(0.02 + 0.06 * u[6]),
@@ -78,13 +81,13 @@ def places(
     Letters stand `hand.gap` apart, or on a pitch as in a comb of boxes; they move closer together
     when they would need more than `max_width`.
     """
-    cap, count = hand.cap, len(widths)
+    count = len(widths)
     if hand.pitch:
-        left = np.arange(count) * hand.pitch * cap - widths / 2
+        left = np.arange(count) * hand.pitch - widths / 2
         left = np.maximum(left, np.concatenate(([left[0]], left[:-1] + widths[:-1])))
     else:
-        left = np.concatenate(([0.0], np.cumsum(widths[:-1] + hand.gap * cap)))
-    left = left - left[0] + rng.normal(0.0, 0.045 * cap, count)
+        left = np.concatenate(([0.0], np.cumsum(widths[:-1] + hand.gap * hand.cap)))
+    left = left - left[0] + rng.normal(0.0, hand.spread, count)
     left -= left.min() - 1
     room, need = max_width - 2, float(left[-1] + widths[-1])
     if need > room and left[-1] > 0:
@@ -99,6 +102,13 @@ def stamped(ink: Ink, lines: list[Polyline], thickness: np.ndarray | float) -> N
     """
     points = np.concatenate(lines)
     lengths = np.array([len(line) for line in lines])
+    stamped_points(ink, points, lengths, thickness)
+
+
+def stamped_points(
+    ink: Ink, points: Polyline, lengths: np.ndarray, thickness: np.ndarray | float
+) -> None:
+    """Draw lines of `lengths` points each, which follow each other in `points`, into `ink`."""
     step = np.diff(points, axis=0)
     count = (np.abs(step).max(axis=1) * 1.5).astype(np.intp) + 1
     count[np.cumsum(lengths[:-1]) - 1] = 1  # the pen is up from line to line
@@ -106,7 +116,7 @@ def stamped(ink: Ink, lines: list[Polyline], thickness: np.ndarray | float) -> N
     along = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
     dots = points[at] + step[at] * (along / count[at])[:, None]
     dots = np.concatenate((dots, points[-1:]))
-    wide = np.repeat(np.broadcast_to(thickness, len(lines)), lengths)[np.append(at, -1)]
+    wide = np.repeat(np.broadcast_to(thickness, len(lengths)), lengths)[np.append(at, -1)]
     _dot(ink, dots, wide)
 
 
@@ -175,13 +185,11 @@ def with_thickness(ink: Ink, thickness: float) -> Ink:
     ink = _CRISP[ink]
     for _ in range(4):
         dark = ink > 127
-        inside = dark[1:-1, 1:-1] & dark[:-2, 1:-1] & dark[2:, 1:-1]
-        inside &= dark[1:-1, :-2] & dark[1:-1, 2:]
-        area, edge = np.count_nonzero(dark), np.count_nonzero(dark) - np.count_nonzero(inside)
-        if edge == 0:
-            return ink
-        now = 2 * area / edge if area > edge else 1.5
-        if abs(now - thickness) <= 0.8 or (now < thickness and now > 9):
+        edge = int(np.count_nonzero(dark[1:] != dark[:-1]))
+        edge += int(np.count_nonzero(dark[:, 1:] != dark[:, :-1]))
+        # A line of any direction has 8 / pi edges per pixel of its length.
+        now = 8 / np.pi * np.count_nonzero(dark) / max(edge, 1)
+        if edge == 0 or abs(now - thickness) <= 0.55:
             return ink
         ink = _thinner(ink) if now > thickness else _thicker(ink)
     return ink

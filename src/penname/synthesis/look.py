@@ -18,10 +18,10 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from penname.synthesis.ink import SCALE, Ink, base_row
 
-Write = Callable[[str, int], Ink]  # the neighbours' text and most pixels wide -> ink, same writer
+Neighbour = Callable[[str], tuple[Ink, int]]  # "code" or "date" -> ink and capital height
 NOISE = (160, 1600)  # a tile that paper grain is cut from
+FULL = 1020  # of ink after softening
 BOLD, THIN = 10.5, 9.5  # heights of printed capitals
-DIGITS = "0123456789"
 
 
 class Sheet:
@@ -54,14 +54,14 @@ class Frame:
     height: tuple[int, int]
     left: tuple[float, float]  # of the name
     base: tuple[float, float]  # of the name, from the top; negative from the bottom
-    decorate: Callable[[Sheet, float, np.random.Generator, Write], None]
+    decorate: Callable[[Sheet, float, np.random.Generator, Neighbour], None]
 
 
-def _plain(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+def _plain(sheet: Sheet, base: float, rng: np.random.Generator, write: Neighbour) -> None:
     """Nothing but the name."""
 
 
-def _label_left(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+def _label_left(sheet: Sheet, base: float, rng: np.random.Generator, write: Neighbour) -> None:
     """NOM : at the left, the foot of the school's code above."""
     x = float(rng.choice((0.0, 3.0, 5.0, 12.0)) + rng.uniform(-2, 2))
     row = base - rng.uniform(0, 4)
@@ -70,12 +70,12 @@ def _label_left(sheet: Sheet, base: float, rng: np.random.Generator, write: Writ
     if above > -1:
         sheet.put(printed("CODE RNE / UAI :", 108, bold=True), x, above - BOLD)
     if above > -4:
-        _pen(sheet, _code(rng), x + rng.uniform(112, 122), above + rng.uniform(0, 4), write)
+        _pen(sheet, "code", x + rng.uniform(112, 122), above + rng.uniform(0, 4), write)
     if x > 8:
         _page_number(sheet, x - rng.uniform(0, 3), rng)
 
 
-def _forename_left(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+def _forename_left(sheet: Sheet, base: float, rng: np.random.Generator, write: Neighbour) -> None:
     """PRENOM : at the left, a turned page number over its first letter, the birth date below."""
     x = float(rng.uniform(-3, 11))
     row = float(rng.uniform(14.5, 16))
@@ -85,12 +85,12 @@ def _forename_left(sheet: Sheet, base: float, rng: np.random.Generator, write: W
     below = row + rng.uniform(22, 24.5)
     if below - 14 < sheet.ink.shape[0] / SCALE:
         sheet.put(printed("NE(E) LE :", 66, bold=True), x, below - BOLD)
-        _pen(sheet, _date(rng), x + rng.uniform(75, 95), below + rng.uniform(0, 3), write)
+        _pen(sheet, "date", x + rng.uniform(75, 95), below + rng.uniform(0, 3), write)
         if rng.random() < 0.6:
             sheet.put(printed("CLASSE :", 62, bold=True), x + rng.uniform(250, 262), below - BOLD)
 
 
-def _label_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+def _label_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Neighbour) -> None:
     """NOM over the name, the foot of the school's code at the top right."""
     x = float(rng.uniform(29, 37))
     row = base - rng.uniform(21.5, 24)
@@ -98,10 +98,10 @@ def _label_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Wri
     above = row - rng.uniform(14, 16.5)
     sheet.put(printed("CODE UAI / RNE", 97), x, above - THIN - 2)
     if rng.random() < 0.85:
-        _pen(sheet, _code(rng), rng.uniform(148, 160), above + rng.uniform(-2, 2), write)
+        _pen(sheet, "code", rng.uniform(148, 160), above + rng.uniform(-2, 2), write)
 
 
-def _forename_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+def _forename_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Neighbour) -> None:
     """PRENOM well over the name, the head of the next line of print below."""
     x = float(rng.uniform(28, 45))
     row = float(rng.uniform(14.5, 16))
@@ -109,7 +109,7 @@ def _forename_above(sheet: Sheet, base: float, rng: np.random.Generator, write: 
     _next_line(sheet, x, row + 47, rng)
 
 
-def _cut_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Write) -> None:
+def _cut_above(sheet: Sheet, base: float, rng: np.random.Generator, write: Neighbour) -> None:
     """The feet of a printed word at the top edge, or the heads of the next line at the bottom."""
     u = rng.random()
     if u < 0.22:
@@ -129,7 +129,7 @@ def _next_line(sheet: Sheet, x: float, top: float, rng: np.random.Generator) -> 
 
 FRAMES = (
     Frame(0.19, 388, (36, 36), (78, 97), (24, 33), _label_left),
-    Frame(0.16, 388, (15, 35), (76, 95), (16, 20), _forename_left),
+    Frame(0.16, 388, (15, 35), (80, 96), (16, 20), _forename_left),
     Frame(0.25, 324, (44, 44), (7, 15), (29, 34), _plain),
     Frame(0.23, 284, (31, 31), (14, 26), (20, 27), _cut_above),
     Frame(0.075, 284, (45, 50), (20, 36), (38, 43), _label_above),
@@ -179,27 +179,32 @@ def fitted(name: Ink, width: int) -> Ink:
     return np.asarray(Image.fromarray(name).resize(size, Image.Resampling.BILINEAR))
 
 
-def pressed(ink: Ink, rng: np.random.Generator) -> Ink:
-    """Return ink with a pressure that changes along the line; weak strokes break up later."""
-    mean = 1.0 - 0.4 * rng.random() ** 2.5
+def pressed(ink: Ink, limit: int, rng: np.random.Generator) -> Ink:
+    """Return ink with a pressure that changes along the line; weak strokes break up later.
+
+    It never falls so low that a thin line, which `developed` softens to 0.75, drops out whole.
+    """
+    mean = 1.0 - 0.36 * rng.random() ** 2.5
     if mean > 0.9:
         return ink
-    grid = rng.normal(mean, 0.09, (3, max(2, ink.shape[1] // 24)))
-    grid = (np.clip(grid, 0.4, 1.0) * 255).astype(np.uint8)
+    grid = rng.normal(mean, 0.08, (3, max(2, ink.shape[1] // 24)))
+    grid = (np.clip(grid, min(limit / (0.7 * FULL), 1.0), 1.0) * 255).astype(np.uint8)
     field = np.asarray(Image.fromarray(grid).resize(ink.shape[::-1], Image.Resampling.BILINEAR))
     return np.asarray((ink.astype(np.uint16) * field) >> 8, dtype=np.uint8)
 
 
-def developed(sheet: Sheet, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the crop (h, w) uint8: scanned with grain, thresholded, halved and saved as JPEG."""
+def developed(sheet: Sheet, limit: int, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the crop (h, w) uint8: scanned with grain, thresholded, halved and saved as JPEG.
+
+    `limit` of `FULL` is the softened ink from which a half pixel turns black.
+    """
     ink = sheet.ink
     height, width = ink.shape
     soft = ink.astype(np.int16)
     soft[1:-1] += (ink[:-2].astype(np.int16) + ink[2:]) >> 1
-    soft[:, 1:-1] += (soft[:, :-2] + soft[:, 2:]) >> 1  # 0..1020
+    soft[:, 1:-1] += (soft[:, :-2] + soft[:, 2:]) >> 1  # 0..FULL
     y, x = rng.integers(grain.shape[0] - height), rng.integers(grain.shape[1] - width)
     strength = float(rng.uniform(0.4, 1.5))
-    limit = int(rng.integers(300, 540))
     noise = (grain[y : y + height, x : x + width] * np.int16(strength * 16)) >> 4
     dark = (soft + noise > limit).view(np.uint8)
     count = dark[::2, ::2] + dark[1::2, ::2] + dark[::2, 1::2] + dark[1::2, 1::2]
@@ -227,34 +232,21 @@ def _specks(grey: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _saved(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    u = rng.random()
+    if u < 0.25:
+        return grey
     picture = Image.fromarray(grey)
-    if rng.random() < 0.5:
+    if u < 0.6:
         picture = picture.filter(ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 10, 1, 0, 1, 0)))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=int(rng.integers(72, 96)))
     return np.array(Image.open(stream))
 
 
-def _pen(sheet: Sheet, text: str, x: float, base: float, write: Write) -> None:
-    """Write a neighbour's text with its baseline at `base`, if any of it can be seen."""
-    ink = write(text, sheet.ink.shape[1] // SCALE - int(x) - 4)
-    foot = base_row(_cap_of(ink)) / SCALE
-    sheet.put(ink, x, base - foot)
-
-
-def _cap_of(ink: Ink) -> int:
-    return round(len(ink) / 2.4)
-
-
-def _code(rng: np.random.Generator) -> str:
-    digits = "".join(DIGITS[i] for i in rng.integers(0, 10, 6))
-    return f"0{digits}{'ABCDEFGHJKLMNPRSTUVWXYZ'[rng.integers(23)]}"
-
-
-def _date(rng: np.random.Generator) -> str:
-    gap = " " if rng.random() < 0.5 else ""
-    day, month, year = rng.integers(1, 31), rng.integers(1, 13), rng.integers(1999, 2006)
-    return f"{day:02d}{gap}{month:02d}{gap}{year}"
+def _pen(sheet: Sheet, kind: str, x: float, base: float, write: Neighbour) -> None:
+    """Lay a neighbour's ink with its baseline at row `base`."""
+    ink, cap = write(kind)
+    sheet.put(ink, x, base - base_row(cap) / SCALE)
 
 
 def _page_number(sheet: Sheet, right: float, rng: np.random.Generator) -> None:

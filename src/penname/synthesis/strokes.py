@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +20,7 @@ from penname.synthesis.ink import (
     marks_of,
     parts,
     places,
-    stamped,
+    stamped_points,
 )
 from penname.synthesis.texts import NAMES
 
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 
 UNITS = 200.0  # height of a recorded character or word
 FEWEST = 18  # capitals a writer must have to compose names
+THINNEST = 1.8  # half pixels
+NARROWEST = 12.0  # half pixels a letter of a word; less leaves CTC no frame for it
+WIDEST = 1.5  # of a letter, in capital heights
 
 
 class Recordings:
@@ -52,11 +54,10 @@ class Recordings:
         self._lines = lines.values.offsets.to_numpy()
         self._points = lines.values.values.to_numpy().astype(np.float32).reshape(-1, 2)
 
-    def lines(self, row: int) -> list[Polyline]:
-        """Return the polylines (n, 2) of one row, y down, about `UNITS` high."""
+    def row(self, row: int) -> tuple[Polyline, np.ndarray]:
+        """Return the points (n, 2) of one row, y down, about `UNITS` high, and of each line."""
         ends = self._lines[self._rows[row] : self._rows[row + 1] + 1] // 2
-        pairs = pairwise(ends)
-        return [self._points[start:end] for start, end in pairs if end > start]
+        return self._points[ends[0] : ends[-1]], np.diff(ends)
 
 
 class Strokes:
@@ -66,12 +67,12 @@ class Strokes:
         """Read single characters; writers with fewer than `FEWEST` capitals are left out."""
         self._recordings = Recordings(path)
         self._hands: list[dict[str, list[int]]] = []
-        self._digits: dict[str, list[int]] = {}
+        self._anyone: dict[str, list[int]] = {}
         hands: dict[str, dict[str, list[int]]] = {}
         rows = zip(self._recordings.texts, self._recordings.writers, strict=True)
         for row, (text, writer) in enumerate(rows):
             hands.setdefault(writer, {}).setdefault(text, []).append(row)
-            self._digits.setdefault(text, []).append(row)
+            self._anyone.setdefault(text, []).append(row)
         self._hands = [h for h in hands.values() if sum("A" <= c <= "Z" for c in h) >= FEWEST]
         if not self._hands:
             raise GroundTruthError(f"{path}: no writer has {FEWEST} different capitals")
@@ -80,42 +81,45 @@ class Strokes:
         """Return the ink of the drawn characters in the hand of one recorded writer."""
         own = self._hands[rng.integers(len(self._hands))]
         letters = [self._letter(parts(c)[0], own, hand, rng) for c in drawn]
-        widths = np.array([width for _, width in letters])
+        widths = np.array([width for _, _, width in letters])
         left, width = places(widths, hand, max_width, rng)
-        wobble = rng.normal(0, hand.wobble * hand.cap, len(drawn))
-        lines: list[Polyline] = []
+        wobble = rng.normal(0, hand.wobble * hand.cap, len(drawn)) + hand.turn * left
+        points: list[Polyline] = []
+        lengths: list[np.ndarray] = []
         for i, character in enumerate(drawn):
             letter, accents = parts(character)
-            move = np.array([left[i], wobble[i] + hand.turn * left[i]], np.float32)
-            lines += [line + move for line in letters[i][0]]
+            points.append(letters[i][0] + np.array([left[i], wobble[i]], np.float32))
+            lengths.append(letters[i][1])
             for mark in accents + (letter if letter in MARKS else ""):
                 centre = left[i] + (0.0 if mark == letter else widths[i] / 2)
-                lines += marks_of(mark, centre, hand)
-        return _penned(lines, width, hand, rng)
+                lines = marks_of(mark, centre, hand)
+                points += lines
+                lengths += [np.array([len(line)]) for line in lines]
+        return _penned(np.concatenate(points), np.concatenate(lengths), width, hand, rng)
 
     def _letter(
         self, letter: str, own: dict[str, list[int]], hand: Hand, rng: np.random.Generator
-    ) -> tuple[list[Polyline], float]:
-        """Return polylines on the canvas with x from 0, and the width."""
-        rows = own.get(letter) or self._digits.get(letter) or self._digits.get(letter.upper())
+    ) -> tuple[Polyline, np.ndarray, float]:
+        """Return points on the canvas with x from 0, the lengths of the lines, and the width."""
+        rows = own.get(letter) or self._anyone.get(letter) or self._anyone.get(letter.upper())
         if rows is None:
-            return [], (0.55 if letter == " " else 0.4) * hand.cap
-        lines = self._recordings.lines(rows[rng.integers(len(rows))])
+            gap = (0.55 if letter == " " else 0.4) * hand.cap
+            return np.zeros((0, 2), np.float32), np.zeros(0, np.intp), gap
+        points, lengths = self._recordings.row(rows[rng.integers(len(rows))])
         over, below = heights(letter)
-        size = np.clip(1 + rng.normal(0, hand.sizes), 0.75, 1.3)
+        u = rng.normal(0, 1, 3)
+        size = min(max(1 + u[0] * hand.sizes, 0.75), 1.3)
         scale = (over + below) * hand.cap / UNITS * size
-        stretch = float(rng.uniform(0.85, 1.15))
-        lean = hand.slant * 0.6 + rng.normal(0, 0.04)
+        lean = hand.slant * 0.6 + u[1] * 0.04
         foot = base_row(hand.cap) + below * hand.cap
-        placed = [_leaned(line, scale, stretch, lean, foot) for line in lines]
-        low = min(float(line[:, 0].min()) for line in placed)
-        high = max(float(line[:, 0].max()) for line in placed)
-        if high - low > 1.6 * hand.cap:  # a slip of the recording, or far too wide to read
-            squeeze = np.array([1.6 * hand.cap / (high - low), 1.0], np.float32)
-            placed = [line * squeeze for line in placed]
-            low, high = low * squeeze[0], high * squeeze[0]
-        start = np.array([low, 0.0], np.float32)
-        return [line - start for line in placed], high - low
+        placed = _leaned(points, scale, 1 + u[2] * 0.08, lean, foot)
+        x = placed[:, 0]
+        x -= x.min()
+        width = float(x.max())
+        if width > WIDEST * hand.cap:  # a slip of the recording, or far too wide to read
+            x *= WIDEST * hand.cap / width
+            width = WIDEST * hand.cap
+        return placed, lengths, width
 
 
 class Words:
@@ -139,32 +143,37 @@ class Words:
         lower = text != text.upper()
         over = 1.15 if lower else 1.0
         tails = 0.35 if any(c in "gjpqy" for c in text) else 0.0
-        lines = self._recordings.lines(row)
+        points, lengths = self._recordings.row(row)
         scale = (over + tails) * hand.cap / UNITS
-        wide = max(float(line[:, 0].max()) for line in lines) * scale
-        stretch = min(rng.uniform(0.9, 1.15), max_width / max(wide, 1.0))
+        wide = float(points[:, 0].max()) * scale
+        wide = max(wide, 1.0)
+        stretch = max(rng.uniform(0.9, 1.15), NARROWEST * len(text) / wide)
+        stretch = min(stretch, max_width / wide)
         foot = base_row(hand.cap) + tails * hand.cap
-        placed = [_leaned(line, scale, stretch, hand.slant * 0.5, foot) for line in lines]
-        low = min(float(line[:, 0].min()) for line in placed) - 2
-        high = max(float(line[:, 0].max()) for line in placed)
-        placed = [line - np.array([low, 0.0], np.float32) for line in placed]
-        return _penned(placed, int(high - low) + 3, hand, rng), text.upper()
+        placed = _leaned(points, scale, stretch, hand.slant * 0.5, foot)
+        placed[:, 0] -= placed[:, 0].min() - 2
+        width = int(placed[:, 0].max()) + 1
+        return _penned(placed, lengths, width, hand, rng), text.upper()
 
 
 def _usable(text: str) -> bool:
     return 1 < len(text) <= 14 and not NAMES.missing(text.upper())
 
 
-def _leaned(line: Polyline, scale: float, stretch: float, lean: float, foot: float) -> Polyline:
-    """Return a recorded line in half pixels, its lowest units on row `foot`."""
-    y = (line[:, 1] - UNITS) * scale
-    x = line[:, 0] * (scale * stretch) - lean * y
-    return np.stack((x, y + foot), axis=1)
+def _leaned(points: Polyline, scale: float, stretch: float, lean: float, foot: float) -> Polyline:
+    """Return recorded points in half pixels, their lowest units on row `foot`."""
+    placed = np.empty_like(points)
+    np.multiply(points[:, 1] - UNITS, scale, out=placed[:, 1])
+    np.subtract(points[:, 0] * (scale * stretch), lean * placed[:, 1], out=placed[:, 0])
+    placed[:, 1] += foot
+    return placed
 
 
-def _penned(lines: list[Polyline], width: int, hand: Hand, rng: np.random.Generator) -> Ink:
+def _penned(
+    points: Polyline, lengths: np.ndarray, width: int, hand: Hand, rng: np.random.Generator
+) -> Ink:
     ink = np.zeros((canvas_height(hand.cap), width + 2), np.uint8)
-    if lines:
-        wide = hand.thickness * (1 + rng.normal(0, 0.12, len(lines)))
-        stamped(ink, lines, np.maximum(wide, 1.6))
+    if len(points):
+        wide = hand.thickness * (1 + rng.normal(0, 0.12, len(lengths)))
+        stamped_points(ink, points, lengths, np.maximum(wide, THINNEST))
     return ink

@@ -1,0 +1,234 @@
+"""Synthetic crops, from a data folder small enough to be made here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from penname.ctc import frames_needed
+from penname.errors import GroundTruthError, OptionError
+from penname.ground_truth.pack_folder import Pack
+from penname.line_image import ImageSpec, line_image
+from penname.options import from_json, to_json
+from penname.synthesis import Kit, SynthOptions, contact_sheet, render, synthesise
+from penname.synthesis.ink import Hand, places, stamped, with_thickness
+from penname.synthesis.look import Sheet
+from penname.synthesis.texts import LONGEST, NAMES, Texts, as_written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+SOURCES = ("fonts", "glyphs", "strokes", "words")
+LISTED = ["THOMAS", "LEA", "JEAN-LUC", "DI PASQUALE", "N'DIAYE", "ZOE", "MAXIMILIEN"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder: Pillow's own font, drawn glyphs, triangles as pen strokes."""
+    folder = tmp_path_factory.mktemp("data")
+    with (folder / "names_frequency.csv").open("w", newline="") as stream:
+        rows = [(name, 100 // (i + 1)) for i, name in enumerate(LISTED)]
+        csv.writer(stream).writerows([("name", "count"), *rows])
+    font = ImageFont.load_default(20)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    assert isinstance(font.path, io.BytesIO)
+    with zipfile.ZipFile(folder / "handwriting_fonts.zip", "w") as archive:
+        archive.writestr("fonts/plain.ttf", font.path.getvalue())
+    glyphs = [_glyph(c, font) for c in CAPITALS]
+    codes = np.array([ord(c) for c in CAPITALS], np.uint8)
+    np.savez(folder / "emnist_characters.npz", images=np.stack(glyphs), ascii=codes)
+    triangle = [[0, 200, 60, 0, 120, 200], [30, 120, 90, 120]]
+    _write_strokes(folder / "unipen_chars_strokes.parquet", [(c, triangle) for c in CAPITALS])
+    words = [("Bonjour", triangle), ("ICI", triangle), ("a1", triangle)]
+    _write_strokes(folder / "unipen_words_strokes.parquet", words)
+    return folder
+
+
+def _glyph(character: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
+    picture = Image.new("L", (28, 28))
+    ImageDraw.Draw(picture).text((6, 22), character, font=font, fill=255, anchor="ls")
+    return np.asarray(picture)
+
+
+def _write_strokes(path: Path, rows: list[tuple[str, list[list[int]]]]) -> None:
+    strokes = pa.array([strokes for _, strokes in rows], pa.list_(pa.list_(pa.int16())))
+    texts = [text for text, _ in rows]
+    pq.write_table(pa.table({"text": texts, "writer": ["w"] * len(rows), "strokes": strokes}), path)
+
+
+def _only(source: str, **values: object) -> SynthOptions:
+    return from_json(SynthOptions, {**{name: float(name == source) for name in SOURCES}, **values})
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_draws_dark_ink_and_a_text_of_the_alphabet(data: Path, source: str) -> None:
+    options = _only(source, look="plain")
+    kit = Kit(data)
+    for i in range(20):
+        grey, text, made = render(None, np.random.default_rng(i), kit, options)
+        assert made == source
+        assert text
+        assert not NAMES.missing(text)
+        assert grey.dtype == np.uint8
+        # 4 pixels a letter is a third of the thinnest letter there is, 30 % is a blot
+        assert 4 * len(text.replace(" ", "")) < np.count_nonzero(grey < 100) < 0.3 * grey.size
+        assert np.median(grey) > 245
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another(data: Path) -> None:
+    kit, options = Kit(data), SynthOptions()
+    first = render(None, np.random.default_rng([1, 5]), kit, options)
+    again = render(None, np.random.default_rng([1, 5]), Kit(data), options)
+    other = render(None, np.random.default_rng([2, 5]), kit, options)
+    assert first[0].tobytes() == again[0].tobytes()
+    assert first[1:] == again[1:]
+    assert first[0].shape != other[0].shape or (first[0] != other[0]).any()
+
+
+def test_a_pack_does_not_depend_on_the_number_of_workers(data: Path, tmp_path: Path) -> None:
+    # 300 pictures are two chunks, so that two workers can finish in either order
+    done: list[tuple[int, int]] = []
+    for workers in (1, 2):
+        options = SynthOptions(lines=300, workers=workers, validation=0.2)
+        out = tmp_path / str(workers)
+        made = synthesise(out, options, data, progress=lambda *at: done.append(at))
+        assert made == 300
+    one, two = Pack.open(tmp_path / "1"), Pack.open(tmp_path / "2")
+    assert done == [(256, 300), (300, 300)] * 2
+    assert (tmp_path / "1/pixels.bin").read_bytes() == (tmp_path / "2/pixels.bin").read_bytes()
+    assert one.texts == two.texts
+    assert one.splits == two.splits
+    assert 30 < one.splits.count("validation") < 90
+    assert set(one.sources) == set(SOURCES)
+
+
+def test_a_pack_holds_line_images_of_its_spec(data: Path, tmp_path: Path) -> None:
+    spec = ImageSpec(height=32, max_width=256)
+    synthesise(tmp_path / "pack", SynthOptions(lines=5, seed=9), data, spec)
+    pack = Pack.open(tmp_path / "pack")
+    grey, text, source = render(None, np.random.default_rng([9, 3]), Kit(data), SynthOptions())
+    assert np.array_equal(pack.image(3), line_image(grey, spec))
+    assert (pack.texts[3], pack.sources[3], pack.splits[3]) == (text, source, "train")
+    assert pack.alphabet == NAMES
+
+
+def test_every_text_fits_the_frames_of_its_line_image(data: Path) -> None:
+    kit, spec = Kit(data), ImageSpec()
+    for i in range(200):
+        grey, text, _ = render(None, np.random.default_rng(i), kit, SynthOptions())
+        frames = line_image(grey, spec).shape[1] / 4
+        assert frames >= frames_needed(NAMES.encode(text)), text
+
+
+def test_a_given_text_is_drawn_and_never_by_recorded_words(data: Path) -> None:
+    kit = Kit(data)
+    for i in range(20):
+        grey, text, source = render("ANNE-LISE", np.random.default_rng(i), kit, SynthOptions())
+        assert text == "ANNE-LISE"
+        assert source != "words"
+        assert grey.min() < 60
+    with pytest.raises(OptionError, match="given text"):
+        render("ANNE", np.random.default_rng(0), kit, _only("words"))
+
+
+def test_a_missing_file_is_named_before_anything_is_made(data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data"
+    broken.mkdir()
+    (broken / "names_frequency.csv").write_bytes((data / "names_frequency.csv").read_bytes())
+    files = ("handwriting_fonts.zip", "emnist_characters.npz", "unipen_chars", "unipen_words")
+    for source, file in zip(SOURCES, files, strict=True):
+        with pytest.raises(GroundTruthError, match=file):
+            synthesise(tmp_path / "out", _only(source), broken)
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_refuse_what_cannot_be_made() -> None:
+    with pytest.raises(OptionError, match="weights"):
+        SynthOptions(fonts=0, glyphs=0, strokes=0, words=0)
+    with pytest.raises(OptionError, match="look"):
+        SynthOptions(look="lines")
+    with pytest.raises(OptionError, match="workers"):
+        SynthOptions(workers=0)
+    assert from_json(SynthOptions, to_json(SynthOptions(seed=4))) == SynthOptions(seed=4)
+
+
+def test_names_come_by_flattened_count_and_invented_ones_are_new(data: Path) -> None:
+    texts = Texts(["AA", "BB"], np.array([900, 100]), flatten=0.5)
+    rng = np.random.default_rng(0)
+    drawn = [texts.pick(rng, 0.0) for _ in range(4000)]
+    simple = [name for name in drawn if len(name) == 2]
+    # 30 : 10 by square roots; 90 : 10 by counts and 50 : 50 by names are far away
+    assert abs(simple.count("AA") / len(simple) - 0.75) < 0.03
+    listed = Texts.load(data / "names_frequency.csv", 0.5)
+    invented = {listed.pick(rng, 1.0) for _ in range(300)}
+    assert len(invented - set(LISTED)) > 50
+    assert all(not NAMES.missing(text) and 0 < len(text) <= LONGEST for text in invented)
+
+
+def test_a_writer_draws_one_character_for_each_of_the_text() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [as_written("ÉLISE-ANNE".replace("É", "E"), rng) for _ in range(500)]
+    assert all(len(text) == len("ELISE-ANNE") for text in drawn)
+    assert any("i" in text and "S" in text for text in drawn)  # a dotted i among capitals
+    assert any("É" in text for text in drawn)
+    assert sum(text == text.upper() for text in drawn) > 200
+
+
+def test_letters_keep_their_order_and_fit_the_width() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        hand = Hand.drawn(rng)
+        widths = rng.uniform(4, hand.cap, rng.integers(1, 20))
+        left, width = places(widths, hand, 360, rng)
+        assert left.min() >= 0
+        assert (left + widths).max() <= width
+        assert (np.diff(left + widths / 2) > -4).all()
+        if widths.sum() < 200:
+            assert width <= 370
+
+
+def test_a_pen_leaves_no_gap_and_lifts_between_lines() -> None:
+    ink = np.zeros((40, 100), np.uint8)
+    lines = [np.array([(5, 10), (90, 10)], np.float32), np.array([(5, 30), (90, 35)], np.float32)]
+    stamped(ink, lines, 3.0)
+    assert (ink[10, 5:90] == 255).all()
+    assert not ink[15:26].any()
+    assert (ink[:20].any(axis=1)).sum() in (3, 4)
+
+
+def test_strokes_come_to_the_wanted_thickness() -> None:
+    for drawn, wanted in ((2, 4.0), (7, 3.0), (3, 3.0)):
+        ink = np.zeros((60, 60), np.uint8)
+        ink[10:50, 20 : 20 + drawn] = 255
+        now = np.count_nonzero(with_thickness(ink, wanted)[30] > 127)
+        assert abs(now - wanted) <= 1
+
+
+def test_a_sheet_cuts_what_is_outside() -> None:
+    sheet = Sheet(10, 5)
+    sheet.put(np.full((4, 4), 200, np.uint8), -1, 4)
+    sheet.put(np.full((4, 4), 100, np.uint8), 50, 50)
+    assert np.argwhere(sheet.ink).tolist() == [[8, 0], [8, 1], [9, 0], [9, 1]]
+
+
+def test_a_contact_sheet_shows_synthetic_and_real_crops(data: Path, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.full((30, 100), 77, np.uint8)).save(stream, "PNG")
+    images = [{"bytes": stream.getvalue(), "path": "a"}] * 3
+    pq.write_table(pa.table({"image": images}), tmp_path / "real.parquet")
+    out = tmp_path / "sheet.png"
+    contact_sheet(out, 3, tmp_path / "real.parquet", kit=Kit(data), options=SynthOptions())
+    with Image.open(out) as page:
+        pixels = np.asarray(page)
+    assert pixels.shape == (2 * 76, 4 * 392)
+    assert (pixels[:30, 392:492] == 77).all()  # the second place holds a real crop
+    assert pixels[:14, :200].max() == 255  # the first a synthetic one
