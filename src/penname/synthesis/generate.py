@@ -180,10 +180,11 @@ def synthesise(
         GroundTruthError: when a file of the data folder is missing or unreadable, naming it.
     """
     spec = spec or ImageSpec()
-    Kit(data, options.flatten).load(options)
+    kit = Kit(data, options.flatten)
+    kit.load(options)
     number = 0
     with PackWriter(out, NAMES, spec, to_json(options)) as writer:
-        for chunk in _chunks(options, data, spec):
+        for chunk in _chunks(options, data, kit, spec):
             for image, text, source, split in chunk:
                 file = f"synthetic/{options.seed}/{number:08d}"
                 writer.add(image, text, file=file, source=source, group=file, split=split)
@@ -193,11 +194,10 @@ def synthesise(
     return number
 
 
-def _chunks(options: SynthOptions, data: Path, spec: ImageSpec) -> Iterator[Made]:
+def _chunks(options: SynthOptions, data: Path, kit: Kit, spec: ImageSpec) -> Iterator[Made]:
     """Yield the chunks in order, at most three a worker in flight."""
     starts = range(0, options.lines, CHUNK)
     if options.workers == 1:
-        kit = Kit(data, options.flatten)
         yield from (_chunk(start, options, spec, kit) for start in starts)
         return
     context = multiprocessing.get_context("spawn")

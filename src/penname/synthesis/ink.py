@@ -29,6 +29,7 @@ MARKS: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
     "\u0327": (((0.0, 0.0), (0.06, -0.14), (-0.08, -0.2)),),
 }
 
+FAINTEST = 2.2  # half pixels; thinner rasters break up when thresholded
 _CRISP = np.clip((np.arange(256) - 70) * 3, 0, 255).astype(np.uint8)  # glyphs come blurred
 
 
@@ -183,6 +184,7 @@ def warped(ink: Ink, hand: Hand, rng: np.random.Generator) -> Ink:
 def with_thickness(ink: Ink, thickness: float) -> Ink:
     """Return a raster ink thinned or thickened until its strokes are about `thickness` wide."""
     ink = _CRISP[ink]
+    thickness = max(thickness, FAINTEST)
     for _ in range(4):
         dark = ink > 127
         edge = int(np.count_nonzero(dark[1:] != dark[:-1]))

@@ -233,10 +233,10 @@ def _specks(grey: np.ndarray, rng: np.random.Generator) -> None:
 
 def _saved(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     u = rng.random()
-    if u < 0.25:
+    if u < 0.4:
         return grey
     picture = Image.fromarray(grey)
-    if u < 0.6:
+    if u < 0.7:
         picture = picture.filter(ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 10, 1, 0, 1, 0)))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=int(rng.integers(72, 96)))
@@ -264,13 +264,13 @@ def _page_number(sheet: Sheet, right: float, rng: np.random.Generator) -> None:
 @cache
 def printed(text: str, width: int, *, bold: bool = False) -> Ink:
     """Return printed text `width` pixels wide, its baseline at the foot of a capital."""
-    cap = round((BOLD if bold else THIN) * SCALE)
+    cap = 2 * round((BOLD if bold else THIN) * SCALE)  # drawn twice as large: strokes are whole
     font = ImageFont.load_default(cap / 0.71)
     stroke = 1 if bold else 0
     left, _, right, _ = font.getbbox(text, anchor="ls", stroke_width=stroke)
-    picture = Image.new("L", (round(right - left) + 1, cap + 8))
+    picture = Image.new("L", (round(right - left) + 1, cap + 16))
     ImageDraw.Draw(picture).text(
         (-left, cap), text, font=font, fill=255, anchor="ls", stroke_width=stroke
     )
-    size = width * SCALE, picture.height
+    size = width * SCALE, picture.height // 2
     return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
