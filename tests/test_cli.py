@@ -1,0 +1,258 @@
+"""The command line: what lands on stdout, what on stderr, and the exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import bars
+from PIL import Image
+
+from penname import __version__
+from penname.cli import COMMANDS, main
+from penname.inputs import expand
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from penname.model_folder import ModelFolder
+
+TEXTS = {"line2.png": "CAFE", "line10.png": "BAD", "deep/line1.png": "HEAD"}
+
+
+def png(text: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(bars(text)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of bar codes, with a damaged picture and files that are no pictures."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_bytes(png(text))
+    (tmp_path / "damaged.jpg").write_bytes(b"not a picture")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / ".hidden" / "line3.png").write_bytes(png("A"))
+    return tmp_path
+
+
+def test_read_prints_a_table(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["read", str(folder), "--model", str(model.path)]) == 0
+    out, err = capsys.readouterr()
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["file", "text", "confidence"]
+    assert rows[1] == [str(folder / "damaged.jpg"), "unreadable"]
+    assert [row[:2] for row in rows[2:]] == [
+        [str(folder / name), TEXTS[name]] for name in ("deep/line1.png", "line2.png", "line10.png")
+    ]
+    assert all(0.5 < float(row[2]) < 1 for row in rows[2:])
+    assert len({len(line) for line in out.splitlines()}) == 1
+    assert f"{folder / 'damaged.jpg'}: cannot read the image: not an image" in err
+    assert "3 read, 1 unreadable, with the model bars in " in err
+
+
+def test_read_prints_one_json_object_per_image(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["read", str(folder), "--json", "--model", str(model.path)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == ["", "HEAD", "CAFE", "BAD"]
+    assert [set(line) - {"error"} for line in lines] == [
+        {"file", "text", "confidence", "alternatives", "characters"}
+    ] * 4
+    assert ["error" in line for line in lines] == [True, False, False, False]
+
+
+def test_read_writes_csv_and_a_page_with_the_pictures(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, page = folder / "out.csv", folder / "out.html"
+    files = ["--csv", str(table), "--html", str(page), "--model", str(model.path)]
+    assert main(["read", str(folder), *files]) == 0
+    with table.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["text"] for row in rows] == ["", "HEAD", "CAFE", "BAD"]
+    assert rows[0]["error"]
+    assert page.read_text("utf-8").count("data:image/png;base64,") == 3
+    assert capsys.readouterr().out.count("CAFE") == 1
+
+
+def test_reading_nothing_at_all_fails(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["read", str(folder / "damaged.jpg"), "--model", str(model.path)]) == 1
+    assert "0 read, 1 unreadable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["read", "no/such.jpg"], "no/such.jpg: no such file or folder"),
+        (["read", "no/such*.jpg"], "nothing matches it as a pattern"),
+        (["read", "{folder}/.hidden/..", "--model", "nix"], "nix: no such model"),
+        (["read", "{folder}", "--model", "{model}", "--batch-size", "0"], "batch size is 0"),
+        (["read", "{folder}", "--model", "{model}", "--csv", "{folder}/no/t.csv"], "no/t.csv: No"),
+        (["evaluate", "--model", "{model}", "--data", "{folder}/no.csv"], "no.csv"),
+        (["pack", "{folder}/no.csv", "--out", "{folder}/pack"], "no.csv"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr(
+    words: list[str],
+    message: str,
+    model: ModelFolder,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([word.format(folder=folder, model=model.path) for word in words]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    *_, last = err.splitlines()
+    assert last.startswith("penname: error: ")
+    assert message in last
+    assert err.count("penname: error") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["read"], ["reed", "x.jpg"], ["read", "x.jpg", "--jsn"]])
+def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(words)
+    assert raised.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["--version"])
+    assert raised.value.code == 0
+    assert capsys.readouterr().out == f"penname {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main([command, "--help"])
+    assert raised.value.code == 0
+    assert COMMANDS[command].help in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--pack", "p", "--out", "o"],
+        ["export", "--checkpoint", "c", "--out", "o", "--name", "n"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_missing_extra_says_how_to_install_it(words: list[str]) -> None:
+    code = "import sys; sys.modules['torch'] = None; from penname.cli import main"
+    run = [sys.executable, "-c", f"{code}; sys.exit(main({words}))"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    expected = "penname: error: training needs the train extra: pip install 'penname[train]'\n"
+    assert done.stderr == expected
+
+
+def test_evaluate_scores_what_read_reads(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["image,text", "line2.png,CAFE", "line10.png,BAD", "deep/line1.png,HEED"]
+    (folder / "truth.csv").write_text("\n".join(rows) + "\n")
+    files = [folder / name for name in ("lines.csv", "report.html", "report.md")]
+    flags = zip(("--predictions", "--html", "--markdown"), map(str, files), strict=True)
+    words = ["evaluate", "--model", str(model.path), "--data", str(folder / "truth.csv")]
+    assert main([*words, "--json", *(word for pair in flags for word in pair)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["n"] == 3
+    assert report["exact"] == pytest.approx(2 / 3)
+    assert report["cer"] == pytest.approx(1 / 11)
+    assert all(file.stat().st_size for file in files)
+    assert main(words) == 0
+    assert "bars on" in capsys.readouterr().out
+
+
+def test_pack_reports_what_it_packed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "truth.csv").write_text("image,text\nline2.png,CAFE\nline10.png,BAD\n")
+    words = ["pack", str(folder / "truth.csv"), "--workers", "1", "--json"]
+    assert main([*words, "--out", str(folder / "pack")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["lines"] == 2
+    assert report["alphabet"] == "ABCDEF"
+
+
+def test_a_closed_pipe_is_no_traceback(model: ModelFolder, folder: Path) -> None:
+    words = [sys.executable, "-m", "penname", "read", str(folder), "--model", str(model.path)]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    run.stdout.close()
+    _, err = run.communicate()
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+def test_one_picture_is_read_at_once(model: ModelFolder, folder: Path) -> None:
+    words = [sys.executable, "-m", "penname", "read", str(folder / "line2.png")]
+    started = time.perf_counter()
+    done = subprocess.run(
+        [*words, "--model", str(model.path)], capture_output=True, text=True, check=True
+    )
+    assert time.perf_counter() - started < 2  # 0.2 s; the bar leaves room for a busy machine
+    assert "CAFE" in done.stdout
+
+
+def test_patterns_folders_and_files_expand_in_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    names = [picture.file for picture in expand(["line*.png", "deep", "damaged.jpg"])]
+    assert names == ["line2.png", "line10.png", "deep/line1.png", "damaged.jpg"]
+    absolute = [picture.file for picture in expand([str(folder / "**" / "line1*.png")])]
+    assert absolute == [str(folder / "deep/line1.png"), str(folder / "line10.png")]
+
+
+def test_parquet_rows_are_pictures(
+    folder: Path, model: ModelFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = {"bytes": png("BEAD"), "path": "a/b.png"}
+    outside = {"bytes": None, "path": "line2.png"}
+    rows = [named, {"bytes": png("ACE"), "path": None}, outside, None]
+    pq.write_table(pa.table({"text": [None] * 4, "image": rows}), folder / "lines.parquet")
+    pq.write_table(pa.table({"scan": [png("JADE")]}), folder / "bytes.parquet")
+    paths = [str(folder / "lines.parquet"), str(folder / "bytes.parquet")]
+    assert main(["read", *paths, "--json", "--model", str(model.path)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["file"], line["text"]) for line in lines] == [
+        ("a/b.png", "BEAD"),
+        (f"{folder / 'lines.parquet'}:2", "ACE"),
+        ("line2.png", "CAFE"),
+        (f"{folder / 'lines.parquet'}:4", ""),
+        (f"{folder / 'bytes.parquet'}:1", "JADE"),
+    ]
+
+
+def test_parquet_without_pictures_is_an_error(
+    folder: Path, model: ModelFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"text": ["A"], "n": [1]}), folder / "texts.parquet")
+    (folder / "broken.parquet").write_bytes(b"PAR1")
+    for name, reason in {"texts": "no column of images among text, n", "broken": ""}.items():
+        path = folder / f"{name}.parquet"
+        assert main(["read", str(path), "--model", str(model.path)]) == 1
+        assert f"penname: error: {path}: {reason}" in capsys.readouterr().err
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", str(tmp_path)]) == 1
+    assert f"{tmp_path}: no images in this folder" in capsys.readouterr().err

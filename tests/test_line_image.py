@@ -1,0 +1,245 @@
+"""The one preprocessing: every way to store a picture gives the same line image."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageOps
+
+from penname.errors import ImageError, OptionError
+from penname.line_image import MAX_PIXELS, PAPER, ImageSpec, decode, line_image, on_canvas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SPEC = ImageSpec()
+CROP = ImageSpec(height=64, max_width=256, fit="crop", trim=False)
+STRETCH = ImageSpec(height=64, max_width=256, fit="stretch", trim=False)
+
+
+def drawing(width: int = 200, height: int = 60) -> Image.Image:
+    """Return black strokes on white, with grey edges and nothing symmetric: mode L."""
+    picture = Image.new("L", (width * 4, height * 4), 255)
+    draw = ImageDraw.Draw(picture)
+    draw.line([(120, 200), (200, 40), (280, 200)], fill=0, width=14)
+    draw.line([(150, 140), (250, 140)], fill=0, width=10)
+    draw.line([(400, 40), (400, 200), (520, 200)], fill=0, width=16)
+    draw.ellipse([600, 60, 700, 200], outline=0, width=12)
+    return picture.resize((width, height), Image.Resampling.BOX)
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def with_alpha(picture: Image.Image, ink: int) -> Image.Image:
+    """Return ink of one grey on nothing: all of the drawing is in the alpha channel."""
+    picture_with_alpha = Image.new("LA", picture.size, ink)
+    picture_with_alpha.putalpha(ImageOps.invert(picture))
+    return picture_with_alpha
+
+
+def as_uint16(picture: Image.Image) -> Image.Image:
+    return Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+
+
+def turned(picture: Image.Image) -> bytes:
+    """Return a picture stored on its side, with the EXIF tag that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return saved(picture.transpose(Image.Transpose.ROTATE_90), "PNG", exif=exif)
+
+
+WAYS: dict[str, Callable[[Image.Image], Image.Image | np.ndarray | bytes]] = {
+    "RGB": lambda p: p.convert("RGB"),
+    "RGBA": lambda p: p.convert("RGBA"),
+    "CMYK": lambda p: p.convert("RGB").convert("CMYK"),
+    "YCbCr": lambda p: p.convert("YCbCr"),
+    "palette": lambda p: p.convert("P"),
+    "16-bit": as_uint16,
+    "32-bit": lambda p: p.convert("I"),
+    "float": lambda p: p.convert("F"),
+    "PNG": lambda p: saved(p, "PNG"),
+    "16-bit PNG": lambda p: saved(as_uint16(p), "PNG"),
+    "palette PNG": lambda p: saved(p.convert("P"), "PNG"),
+    "TIFF": lambda p: saved(p, "TIFF"),
+    "CMYK TIFF": lambda p: saved(p.convert("RGB").convert("CMYK"), "TIFF"),
+    "BMP": lambda p: saved(p, "BMP"),
+    "WEBP": lambda p: saved(p.convert("RGB"), "WEBP", lossless=True),
+    "JPEG": lambda p: saved(p, "JPEG", quality=98),
+    "colour JPEG": lambda p: saved(p.convert("RGB"), "JPEG", quality=98),
+    "CMYK JPEG": lambda p: saved(p.convert("RGB").convert("CMYK"), "JPEG", quality=98),
+    "EXIF-rotated": turned,
+    "inverted": ImageOps.invert,
+    "inverted PNG": lambda p: saved(ImageOps.invert(p), "PNG"),
+    "dark ink on nothing": lambda p: with_alpha(p, 0),
+    "light ink on nothing": lambda p: with_alpha(p, 255),
+    "light ink on nothing, PNG": lambda p: saved(with_alpha(p, 255), "PNG"),
+    "array": np.asarray,
+    "array (h, w, 1)": lambda p: np.asarray(p)[..., None],
+    "array (h, w, 3)": lambda p: np.asarray(p.convert("RGB")),
+    "array (h, w, 4)": lambda p: np.asarray(p.convert("RGBA")),
+    "float array 0..1": lambda p: np.asarray(p) / 255,
+    "float array 0..255": lambda p: np.asarray(p).astype(np.float32),
+    "uint16 array": lambda p: np.asarray(p).astype(np.uint16) * 257,
+    "bool array": lambda p: np.asarray(p) > 127,
+    "faint": lambda p: np.asarray(p) // 4 + 150,
+}
+TOLERANCE = {  # mean grey levels, where the way itself loses something
+    "JPEG": 1.0,
+    "colour JPEG": 1.0,
+    "CMYK JPEG": 1.0,
+    "palette": 1.5,
+    "palette PNG": 1.5,
+    "bool array": 5.0,
+}
+
+
+@pytest.mark.parametrize("spec", [SPEC, CROP, STRETCH], ids=lambda spec: spec.fit)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_store_a_picture_gives_the_same_line_image(way: str, spec: ImageSpec) -> None:
+    expected = line_image(decode(drawing()), spec).astype(int)
+    found = line_image(decode(WAYS[way](drawing())), spec).astype(int)
+    if way != "bool array":  # without grey edges, the sides may be trimmed a pixel elsewhere
+        assert found.shape == expected.shape
+    width = min(found.shape[1], expected.shape[1])
+    difference = np.abs(found[:, :width] - expected[:, :width]).mean()
+    assert difference <= TOLERANCE.get(way, 0.5)
+
+
+def test_a_path_reads_as_its_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "line.jpg"
+    file.write_bytes(saved(drawing(), "JPEG"))
+    np.testing.assert_array_equal(decode(file), decode(file.read_bytes()))
+    np.testing.assert_array_equal(decode(str(file)), decode(file))
+
+
+@pytest.mark.parametrize(("width", "height"), [(200, 60), (350, 60), (120, 40), (600, 60)])
+def test_fit_keeps_the_aspect(width: int, height: int) -> None:
+    spec = ImageSpec(trim=False)
+    picture = np.full((height, width), 255, np.uint8)
+    side = height // 2
+    picture[5 : 5 + side, 10 : 10 + side] = 0  # a square stays one
+    scale = min(48 / height, 320 / width, 1.25)
+    image = line_image(picture, spec)
+    assert image.shape == (48, round(width * scale))
+    dark = image < 128
+    across, down = dark.any(axis=0).sum(), dark.any(axis=1).sum()
+    assert across == pytest.approx(side * scale, abs=1)
+    assert down == pytest.approx(side * scale, abs=1)
+
+
+def test_fit_enlarges_no_more_than_max_scale_and_centres() -> None:
+    picture = np.full((16, 100), 255, np.uint8)
+    picture[:, 40:50] = 0
+    image = line_image(picture, ImageSpec(trim=False, max_scale=1.25))
+    assert image.shape == (48, 125)
+    rows = np.flatnonzero(image.min(axis=1) < 128)
+    assert (rows[0], rows[-1]) == (14, 33)  # 20 rows, 14 above and 14 below
+
+
+def test_crop_cuts_or_pads_at_the_top_left() -> None:
+    small, large = np.full((30, 100), 255, np.uint8), np.full((90, 300), 255, np.uint8)
+    small[:10, :10] = large[:10, :10] = 0
+    padded, cut = line_image(small, CROP), line_image(large, CROP)
+    assert padded.shape == cut.shape == (64, 256)
+    for image in (padded, cut):
+        np.testing.assert_array_equal(image[:10, :10], 0)
+        assert (image == 0).sum() == 100
+        assert (image == PAPER).sum() == 64 * 256 - 100
+
+
+def test_stretch_scales_each_side_on_its_own() -> None:
+    picture = np.full((32, 512), 255, np.uint8)
+    picture[8:24, 128:256] = 0
+    image = line_image(picture, STRETCH)
+    assert image.shape == (64, 256)
+    dark = image < 128
+    assert dark.any(axis=1).sum() == 32
+    assert dark.any(axis=0).sum() == 64
+
+
+def test_trimming_cuts_blank_sides_to_a_margin() -> None:
+    picture = np.full((40, 500), 255, np.uint8)
+    picture[10:30, 200:250] = 0
+    image = line_image(picture, ImageSpec(height=40))
+    assert image.shape == (40, 4 + 50 + 4)  # a margin of a tenth of the height
+    np.testing.assert_array_equal(np.flatnonzero(image.min(axis=0) < 128), np.arange(4, 54))
+    untrimmed = line_image(picture, ImageSpec(height=40, max_width=512, trim=False))
+    assert untrimmed.shape == (40, 500)
+
+
+def test_faint_ink_becomes_black_and_tinted_paper_white() -> None:
+    picture = np.full((48, 200), 180, np.uint8)
+    picture[20:30, 50:100] = 120
+    image = line_image(picture, ImageSpec(trim=False))
+    assert set(np.unique(image)) == {0, 255}
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+@pytest.mark.parametrize("spec", [SPEC, CROP, STRETCH], ids=lambda spec: spec.fit)
+def test_a_blank_picture_is_paper(grey: int, spec: ImageSpec) -> None:
+    noise = np.random.default_rng(0).integers(-3, 4, (50, 200))
+    picture = np.clip(grey + noise, 0, 255).astype(np.uint8)
+    image = line_image(picture, spec)
+    assert image.shape[0] == spec.height
+    assert (image == PAPER).all()
+
+
+def test_the_canvas_depends_on_the_line_alone() -> None:
+    widths = {1: 32, 31: 32, 32: 32, 33: 64, 320: 320, 0: 32}
+    assert {width: SPEC.canvas_width(width) for width in widths} == widths
+
+
+def test_on_canvas_puts_lines_at_the_left_on_paper() -> None:
+    lines = [np.full((48, 10), 7, np.uint8), np.full((48, 32), 9, np.uint8)]
+    batch = on_canvas(lines, 32)
+    assert batch.shape == (2, 1, 48, 32)
+    assert batch.dtype == np.uint8
+    assert (batch[0, 0, :, :10] == 7).all()
+    assert (batch[0, 0, :, 10:] == PAPER).all()
+    assert (batch[1] == 9).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (b"", "not an image in a format read here"),
+        (b"just some text", "not an image in a format read here"),
+        (saved(drawing(), "PNG")[:60], "cannot read the image"),
+        (saved(drawing(), "JPEG")[:200], "cannot read the image"),
+        (Image.new("L", (3, 40)), "3 x 40 pixels; at least 4 a side"),
+        (Image.new("L", (MAX_PIXELS // 4 + 1, 4)), "over the limit"),
+        (saved(Image.new("1", (12_000, 5_000)), "PNG"), "12000 x 5000 pixels, over the limit"),
+        (np.zeros((4, 5, 6, 7)), r"\(h, w\) or \(h, w, 1..4\)"),
+        (np.zeros((0, 30), np.uint8), "at least 4 a side"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else type(value).__name__,
+)
+def test_a_picture_that_cannot_be_read_says_why(
+    source: bytes | Image.Image | np.ndarray, reason: str
+) -> None:
+    with pytest.raises(ImageError, match=reason):
+        decode(source)
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.png: No such file"):
+        decode(tmp_path / "gone.png")
+    with pytest.raises(ImageError, match="directory"):
+        decode(tmp_path)
+
+
+def test_a_spec_that_fits_nothing_is_refused() -> None:
+    with pytest.raises(OptionError, match="'squash'; choose fit, crop or stretch"):
+        ImageSpec(fit="squash")
+    with pytest.raises(OptionError, match="no line image fits"):
+        ImageSpec(max_width=16)
+    with pytest.raises(OptionError, match="no line image fits"):
+        ImageSpec(height=4)
