@@ -87,7 +87,7 @@ def test_likelihood_neither_underflows_nor_needs_a_float64_network() -> None:
     log_probs[0, :, 0] = 0.0  # sure of the blank; "A" anywhere costs 1000, in one of 400 frames
     found = log_likelihood(log_probs, [[1]])
     assert found[0] == pytest.approx(-1000 + np.log(400), abs=1e-6)
-    log_probs[0, :, 1] = -np.inf
+    log_probs[0, :, :2] = -np.inf
     assert log_likelihood(log_probs, [[1]])[0] == -np.inf
 
 
