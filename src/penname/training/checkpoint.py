@@ -1,0 +1,129 @@
+"""Checkpoint: a directory from which training goes on as if it had never stopped.
+
+`step-000123/` holds `network.safetensors`, `average.safetensors`, `optimizer.safetensors` and a
+readable `state.json`. It is written under a temporary name, synced and renamed, so one that can be
+seen is whole; the one before is deleted only then. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from penname.errors import TrainingError
+
+PREFIX = "step-"
+
+
+def save(
+    folder: Path,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+) -> Path:
+    """Write the checkpoint of `state["step"]` into `folder` and delete older ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{PREFIX}{state['step']:08d}"
+    temporary = folder / f".{path.name}.partial"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    save_tensors(network.state_dict(), temporary / "network.safetensors")
+    save_tensors(average.state_dict(), temporary / "average.safetensors")
+    save_tensors(_optimizer_tensors(network, optimizer), temporary / "optimizer.safetensors")
+    write_json(temporary / "state.json", state)
+    _sync(temporary)
+    if path.exists():  # the same step again: a run stopped just after it was saved
+        shutil.rmtree(path)
+    temporary.rename(path)
+    _sync(folder)
+    for other in _all(folder):
+        if other != path:
+            shutil.rmtree(other)
+    return path
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the newest checkpoint in `folder`, or None."""
+    checkpoints = _all(folder)
+    return checkpoints[-1] if checkpoints else None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return the readable part of a checkpoint."""
+    try:
+        state: dict[str, Any] = json.loads((path / "state.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{path}: no readable state.json ({error}); not a checkpoint?"
+        ) from None
+    return state
+
+
+def load(
+    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Load weights, averaged weights and optimiser state from a checkpoint."""
+    network.load_state_dict(load_tensors(path / "network.safetensors"))
+    average.load_state_dict(load_tensors(path / "average.safetensors"))
+    tensors = load_tensors(path / "optimizer.safetensors")
+    names = {id(weight): name for name, weight in network.named_parameters()}
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            prefix = f"{names[id(weight)]}/"
+            optimizer.state[weight] = {
+                key.removeprefix(prefix): value.to(weight.device) if value.dim() else value
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file on the CPU."""
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{path}: cannot be read ({error})") from None
+    return tensors
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors as a safetensors file and sync it."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    _sync(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON through a temporary file, so that a reader sees the old or the new, whole."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    _sync(temporary)
+    temporary.replace(path)
+
+
+def _optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}/{key}": value
+        for name, weight in network.named_parameters()
+        for key, value in optimizer.state.get(weight, {}).items()
+    }
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{PREFIX}*")) if folder.is_dir() else []
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,177 @@
+"""Training lines: packs in, batches of equal canvas width out, in an order that a seed fixes.
+
+The order of an epoch depends on (seed, epoch) alone, so a resumed run needs its position only.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from penname.alphabet import Alphabet
+from penname.ctc import frames_needed
+from penname.errors import TrainingError
+from penname.ground_truth.pack import Pack
+from penname.line_image import PAPER
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Line images on one canvas with their labels.
+
+    images (N, 1, H, W) uint8; labels (N, L) int64 padded with 0; label_lengths (N,) int64; ids (N,)
+    index the lines of `Lines`, for messages.
+    """
+
+    images: Tensor
+    labels: Tensor
+    label_lengths: Tensor
+    ids: np.ndarray
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`; the label lengths stay on the host, where CTC wants them."""
+        return Batch(
+            self.images.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.label_lengths,
+            self.ids,
+        )
+
+
+class Lines:
+    """The lines of one split over several packs, with labels in one alphabet.
+
+    Lines whose labels need more frames than their canvas gives are set aside by name here, once,
+    when they are loaded: CTC would make their loss infinite.
+    """
+
+    def __init__(
+        self, packs: Sequence[Pack], split: str, alphabet: Alphabet, stride: int, name: str = ""
+    ) -> None:
+        self.packs, self.alphabet = packs, alphabet
+        self.set_aside: list[str] = []
+        chosen = [(p, i) for p, pack in enumerate(packs) for i in pack.indices(split)]
+        self.texts: list[str] = []
+        self.labels: list[np.ndarray] = []
+        self.where: list[tuple[int, int]] = []
+        widths: list[int] = []
+        texts = [pack.texts for pack in packs]
+        for p, i in chosen:
+            labels = alphabet.encode(texts[p][i])
+            canvas = packs[p].spec.canvas_width(int(packs[p].widths[i]))
+            if frames_needed(labels) > canvas // stride:
+                self.set_aside.append(f"{packs[p].files[i]} ({texts[p][i]!r})")
+                continue
+            self.texts.append(texts[p][i])
+            self.labels.append(labels)
+            self.where.append((p, int(i)))
+            widths.append(canvas)
+        self.canvases = np.array(widths, dtype=np.int64)
+        if self.set_aside:
+            named = ", ".join(self.set_aside[:5])
+            log.warning(
+                "%d %s lines set aside: text longer than the image's frames: %s",
+                len(self.set_aside), split, named,
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self.where)
+
+    def file(self, line: int) -> str:
+        """Return the file name of a line, for messages."""
+        pack, i = self.where[line]
+        return str(self.packs[pack].files[i])
+
+    def batch(self, lines: np.ndarray) -> Batch:
+        """Return the lines, which share one canvas width, as a batch."""
+        height = self.packs[0].spec.height
+        images = np.full((len(lines), 1, height, self.canvases[lines[0]]), PAPER, dtype=np.uint8)
+        for row, line in zip(images, lines, strict=True):
+            pack, i = self.where[line]
+            image = self.packs[pack].image(i)
+            row[0, :, : image.shape[1]] = image
+        lengths = np.array([len(self.labels[line]) for line in lines], dtype=np.int64)
+        labels = np.zeros((len(lines), max(1, lengths.max())), dtype=np.int64)
+        for target, line in zip(labels, lines, strict=True):
+            target[: len(self.labels[line])] = self.labels[line]
+        return Batch(
+            torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(lengths), lines
+        )
+
+
+def plan(lines: Lines, passes: Sequence[float], batch_size: int, seed: int) -> list[np.ndarray]:
+    """Return the batches of one epoch: line numbers of equal canvas width, in random order.
+
+    `passes` says how often the epoch goes through each pack; a fraction draws that share of it.
+    """
+    rng = np.random.default_rng(seed)
+    pack_of = np.array([pack for pack, _ in lines.where], dtype=np.int64)
+    drawn = []
+    for pack, count in enumerate(passes):
+        members = np.flatnonzero(pack_of == pack)
+        whole, rest = divmod(count * len(members), max(1, len(members)))
+        drawn += [np.tile(members, int(whole)), rng.permutation(members)[: round(rest)]]
+    order = rng.permutation(np.concatenate(drawn))
+    batches = []
+    for canvas in np.unique(lines.canvases[order]):
+        same = order[lines.canvases[order] == canvas]
+        batches += np.split(same, range(batch_size, len(same), batch_size))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def in_order(lines: Lines, batch_size: int) -> list[np.ndarray]:
+    """Return all lines once, widest canvas last, for validation."""
+    batches = []
+    for canvas in np.unique(lines.canvases):
+        same = np.flatnonzero(lines.canvases == canvas)
+        batches += np.split(same, range(batch_size, len(same), batch_size))
+    return batches
+
+
+def loaded(lines: Lines, batches: Sequence[np.ndarray], device: torch.device) -> Iterator[Batch]:
+    """Yield the batches on `device`, filled by a thread a few batches ahead."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=4)
+    stop = threading.Event()
+
+    def fill() -> None:
+        try:
+            for numbers in batches:
+                if stop.is_set():
+                    return
+                batch = lines.batch(numbers)
+                ready.put(_pinned(batch) if device.type == "cuda" else batch)
+            ready.put(None)
+        except BaseException as error:  # handed to the reader, which raises it
+            ready.put(error)
+
+    thread = threading.Thread(target=fill, daemon=True)
+    thread.start()
+    try:
+        while (batch := ready.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise TrainingError(f"cannot load a batch: {batch}") from batch
+            yield batch.to(device)
+    finally:
+        stop.set()
+        while thread.is_alive():  # a full queue would keep it waiting
+            try:
+                ready.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        thread.join()
+
+
+def _pinned(batch: Batch) -> Batch:
+    return Batch(
+        batch.images.pin_memory(), batch.labels.pin_memory(), batch.label_lengths, batch.ids
+    )

@@ -1,0 +1,368 @@
+"""The training loop: packs in, a directory with checkpoints, the best weights and metrics out.
+
+Everything a step needs that is random comes from (seed, step) or (seed, epoch), and the learning
+rate is a function of the step. So a checkpoint is weights, optimiser and a position, and a run that
+was killed and resumed computes the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from penname import __version__
+from penname.alphabet import Alphabet
+from penname.errors import TrainingError
+from penname.ground_truth.pack import Pack
+from penname.line_image import ImageSpec
+from penname.metrics import ErrorRate
+from penname.options import from_json, to_json
+from penname.training import checkpoint
+from penname.training.augment import augment
+from penname.training.data import Batch, Lines, in_order, loaded, plan
+from penname.training.loss import batch_loss
+from penname.training.model import STRIDE, build, parameters
+from penname.training.options import TrainOptions, seconds
+from penname.training.progress import Progress
+from penname.training.start import Start, no_start
+
+log = logging.getLogger(__name__)
+
+SET_ASIDE_IN_A_ROW = 5  # non-finite steps after which a run stops
+
+
+@dataclass
+class State:
+    """Where a run is: all of it but the tensors."""
+
+    step: int = 0
+    epoch: int = 0
+    batches_done: int = 0  # of this epoch
+    loss_sum: float = 0.0  # of this epoch, per line
+    lines_done: int = 0  # of this epoch
+    set_aside: int = 0  # steps with a non-finite loss or gradient
+    seconds: float = 0.0
+    best_cer: float = math.inf
+    best_epoch: int = 0
+    finished: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Run:
+    """A training run: network, average, optimiser, lines and state."""
+
+    def __init__(
+        self, packs: Sequence[Pack], out: Path, options: TrainOptions, start: Start = no_start
+    ) -> None:
+        self.options, self.out = options, out
+        self.spec = _one_spec(packs)
+        alphabet = packs[0].alphabet
+        for pack in packs[1:]:
+            alphabet = alphabet.merge(pack.alphabet)
+        self.device = _device(options.device)
+        torch.manual_seed(options.seed)
+        self.alphabet, network = start(alphabet, self.spec, options)
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.dtype = _dtype(options.precision, self.device)
+        self.train = Lines(packs, "train", self.alphabet, STRIDE)
+        self.validation = Lines(packs, "validation", self.alphabet, STRIDE)
+        self.passes = options.passes(len(packs))
+        self.generator = torch.Generator(self.device)
+        self.state = State()
+        self.bad_in_a_row = 0
+        if not len(self.train):
+            raise TrainingError("no training lines; pack some, or check the pack's splits")
+        self.steps_an_epoch = len(self.plan(0))
+
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        """Return the batches of an epoch."""
+        seed = _seed(self.options.seed, 1, epoch)
+        return plan(self.train, self.passes, self.options.batch_size, seed)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step: warm-up and cosine, cosine, or constant."""
+        options, total = self.options, self.options.epochs * self.steps_an_epoch
+        if options.schedule == "constant":
+            return options.learning_rate
+        rise = options.warmup * total if options.schedule == "onecycle" else 0
+        if step < rise:
+            return options.learning_rate * (0.04 + 0.96 * step / rise)
+        part = (step - rise) / max(1, total - rise)
+        return options.learning_rate * (1e-4 + 0.5 * (1 - 1e-4) * (1 + math.cos(math.pi * part)))
+
+    def step(self, batch: Batch) -> None:
+        """Update the weights once, unless loss or gradient are not finite."""
+        self._seed_step()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.state.step)
+        loss, lines = self._loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        total, length = torch.stack([lines.sum(), norm.to(lines.dtype)]).tolist()
+        if math.isfinite(total) and math.isfinite(length):
+            self.optimizer.step()
+            self._average_weights()
+            self.bad_in_a_row = 0
+            self.state.loss_sum += total
+            self.state.lines_done += len(batch.ids)
+        else:
+            self._set_aside(batch, lines)
+        self.state.step += 1
+        self.state.batches_done += 1
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        ink = augment(as_ink(batch.images), self.generator, self.options.augment)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits, shortcut = self.network(ink.contiguous(memory_format=torch.channels_last))
+        return batch_loss(
+            logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut
+        )
+
+    def _seed_step(self) -> None:
+        seed = _seed(self.options.seed, 2, self.state.step)
+        torch.manual_seed(seed)  # dropout draws from the global generators
+        self.generator.manual_seed(seed)
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        step = self.state.step
+        decay = min(self.options.ema, (1 + step) / (10 + step))
+        theirs, ours = self.network.state_dict(), self.average.state_dict()
+        floats = [name for name, value in ours.items() if value.is_floating_point()]
+        torch._foreach_lerp_(
+            [ours[name] for name in floats], [theirs[name] for name in floats], 1 - decay
+        )
+
+    def _set_aside(self, batch: Batch, lines: Tensor) -> None:
+        """Count a step that must not reach the weights; stop after a few in a row."""
+        self.state.set_aside += 1
+        self.bad_in_a_row += 1
+        bad = batch.ids[~torch.isfinite(lines).cpu().numpy()]
+        named = ", ".join(self.train.file(int(i)) for i in (bad if len(bad) else batch.ids)[:8])
+        log.warning("step %d set aside: loss or gradient not finite: %s", self.state.step, named)
+        if self.bad_in_a_row >= SET_ASIDE_IN_A_ROW:
+            raise TrainingError(
+                f"{self.bad_in_a_row} steps in a row had no finite loss or gradient, the last at "
+                f"step {self.state.step} with {named}; lower --learning-rate or look at these lines"
+            )
+
+    @torch.no_grad()
+    def read(self, lines: Lines) -> list[str]:
+        """Return what the averaged weights write for each line, greedily."""
+        texts = [""] * len(lines)
+        batches = in_order(lines, max(256, self.options.batch_size))
+        for batch in loaded(lines, batches, self.device):
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                logits, _ = self.average(as_ink(batch.images))
+            for line, best in zip(batch.ids, logits.argmax(-1).cpu().numpy(), strict=True):
+                kept = best[(np.diff(best, prepend=-1) != 0) & (best != 0)]
+                texts[line] = self.alphabet.decode(kept)
+        return texts
+
+    def validate(self) -> dict[str, float]:
+        """Return CER and exact match of the averaged weights on the validation lines."""
+        if not len(self.validation):
+            return {}
+        cer, exact = ErrorRate(), 0
+        for reference, hypothesis in zip(
+            self.validation.texts, self.read(self.validation), strict=True
+        ):
+            cer.add(reference, hypothesis)
+            exact += reference == hypothesis
+        return {"cer": cer.value, "exact": exact / len(self.validation)}
+
+    def end_epoch(self, progress: Progress) -> None:
+        """Validate, keep the best averaged weights, and decide whether to go on."""
+        state, options = self.state, self.options
+        state.epoch += 1
+        last = state.epoch >= options.epochs
+        record: dict[str, float] = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "loss": state.loss_sum / max(1, state.lines_done),
+            "learning_rate": self.learning_rate(state.step - 1),
+            "set_aside": state.set_aside,
+        }
+        state.batches_done, state.loss_sum, state.lines_done = 0, 0.0, 0
+        if last or state.epoch % options.validate_every == 0:
+            record |= self.validate()
+        if record.get("cer", -math.inf) < state.best_cer:
+            state.best_cer, state.best_epoch = record.get("cer", math.inf), state.epoch
+            self.save_best(record)
+        waited = state.epoch - state.best_epoch
+        state.finished = last or (0 < options.patience <= waited)
+        state.history.append(record)
+        progress.record(record, state.history)
+
+    def save_best(self, scores: dict[str, float]) -> None:
+        """Write the averaged weights and what is needed to export them to `out/best`."""
+        folder = self.out / "best"
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.save_tensors(self.average.state_dict(), folder / ".weights.partial")
+        (folder / ".weights.partial").replace(folder / "weights.safetensors")
+        checkpoint.write_json(folder / "training.json", self.description() | {"scores": scores})
+
+    def description(self) -> dict[str, Any]:
+        """Return what identifies the run: options, alphabet, image spec, sizes and version."""
+        return {
+            "penname": __version__,
+            "options": to_json(self.options),
+            "alphabet": self.alphabet.characters,
+            "image": to_json(self.spec),
+            "parameters": parameters(self.network),
+            "lines": {"train": len(self.train), "validation": len(self.validation)},
+        }
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        state = self.description() | asdict(self.state)
+        checkpoint.save(self.out, self.network, self.average, self.optimizer, state)
+
+    def resume(self, path: Path) -> None:
+        """Load a checkpoint and go on from its position."""
+        saved = checkpoint.read_state(path)
+        for key in ("alphabet", "image", "lines"):
+            if saved[key] != self.description()[key]:
+                raise TrainingError(f"{path}: its {key} is not that of the packs given now")
+        _check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
+        checkpoint.load(path, self.network, self.average, self.optimizer)
+        self.state = State(**{name: saved[name] for name in asdict(self.state)})
+
+
+def train(
+    packs: Sequence[Path],
+    out: Path,
+    options: TrainOptions,
+    *,
+    resume: bool = False,
+    start: Start = no_start,
+    clock: Callable[[], float] = time.monotonic,
+) -> State:
+    """Train on packs; leave checkpoints, `best/`, `metrics.jsonl` and TensorBoard files in `out`.
+
+    A time limit, SIGTERM or Ctrl-C end the run after the current step with a checkpoint; call again
+    with `resume=True` to go on. The returned state says whether it `finished`.
+
+    Raises:
+        TrainingError: nothing to train on, a checkpoint in the way or of another run, or several
+            steps in a row without a finite loss.
+        PackError: a pack is missing or damaged.
+    """
+    started = clock()
+    newest = checkpoint.latest(out)
+    if newest and not resume:
+        raise TrainingError(f"{newest} exists; go on with --resume or choose another --out")
+    run = Run([Pack.open(path) for path in packs], out, options, start)
+    if newest:
+        run.resume(newest)
+    log.info("%s", run.description())
+    before = run.state.seconds
+    deadline, save_every = started + seconds(options.time_limit), seconds(options.save_every)
+    next_save = started + save_every
+    with _stop_signals() as stopped, Progress(out, run.steps_an_epoch, options) as progress:
+        while not run.state.finished:
+            batches = run.plan(run.state.epoch)[run.state.batches_done :]
+            run.network.train()
+            for batch in loaded(run.train, batches, run.device):
+                run.step(batch)
+                now = clock()
+                run.state.seconds = before + now - started
+                progress.step(
+                    run.state.epoch, len(batch.ids), run.state.loss_sum, run.state.lines_done
+                )
+                if stopped or now >= deadline:
+                    run.save()
+                    log.info("stopped at step %d; go on with --resume", run.state.step)
+                    return run.state
+                if now >= next_save:
+                    run.save()
+                    next_save = now + save_every
+            run.end_epoch(progress)
+        run.save()
+    return run.state
+
+
+def as_ink(images: Tensor) -> Tensor:
+    """Return uint8 line images, 255 paper, as float32 ink, 1 black and 0 paper."""
+    return (255 - images.float()) / 255
+
+
+def _one_spec(packs: Sequence[Pack]) -> ImageSpec:
+    for pack in packs[1:]:
+        if pack.spec != packs[0].spec:
+            raise TrainingError(
+                f"packs differ in their image spec: {packs[0].spec} and {pack.spec}; pack them alike"
+            )
+    return packs[0].spec
+
+
+def _check_same_options(saved: TrainOptions, given: TrainOptions, path: Path) -> None:
+    """Refuse to resume with options that change what is computed."""
+    free = {"save_every", "time_limit", "device"}
+    changed = [
+        f"{name}: {value} there, {getattr(given, name)} now"
+        for name, value in asdict(saved).items()
+        if name not in free and value != getattr(given, name)
+    ]
+    if changed:
+        raise TrainingError(f"{path} was made with other options ({'; '.join(changed)})")
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """bf16 where the hardware multiplies it faster: GPUs, and CPUs with AMX."""
+    fast = device.type == "cuda" or "amx_bf16" in _cpu_flags()
+    return (
+        torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
+    )
+
+
+def _cpu_flags() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and Ctrl-C instead of dying; a second Ctrl-C dies."""
+    seen: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if seen and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        seen.append(number)
+        print("stopping after this step", file=sys.stderr)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

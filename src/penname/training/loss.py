@@ -1,0 +1,43 @@
+"""CTC loss that takes logits, so log-softmax can never be forgotten.
+
+The 2021 project fed raw outputs to CTC and saw negative losses: without log-softmax the "path
+probabilities" are not probabilities. Here the loss owns it (Graves et al. 2006).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from penname.alphabet import BLANK
+
+
+def ctc_loss(logits: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
+    """Return -log P(labels | logits) of each line: (N,), float32.
+
+    Args:
+        logits: (N, T, C), any float type; all T frames are read.
+        labels: (N, L) padded at the end, values below `label_lengths` only are read.
+        label_lengths: (N,) true numbers of labels; each must fit its frames, see
+            `penname.ctc.frames_needed`, else the loss of that line is infinite.
+    """
+    log_probs = logits.float().log_softmax(-1).transpose(0, 1)  # (N, T, C) -> (T, N, C)
+    frames = torch.full((logits.shape[0],), logits.shape[1], dtype=torch.long)
+    return functional.ctc_loss(
+        log_probs, labels, frames, label_lengths, blank=BLANK, reduction="none"
+    )
+
+
+def batch_loss(
+    logits: Tensor, shortcut: Tensor | None, labels: Tensor, label_lengths: Tensor, weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return the loss to minimise, per character (), and the loss of each line (N,).
+
+    The shortcut head's CTC loss is added with `weight` (Retsinas et al. 2022).
+    """
+    lines = ctc_loss(logits, labels, label_lengths)
+    total = lines
+    if shortcut is not None and weight > 0:
+        total = lines + weight * ctc_loss(shortcut, labels, label_lengths)
+    return total.sum() / label_lengths.sum().clamp(min=1), lines.detach()

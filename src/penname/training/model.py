@@ -1,0 +1,124 @@
+"""The networks: line images (N, 1, H, W) uint8 to logits (N, T, C).
+
+`Reader` is the default: residual convolutions, the maximum over each column, two bidirectional
+LSTM layers, and while training a second CTC head straight on the columns (Retsinas et al. 2022,
+"Best Practices for a Handwritten Text Recognition System"). `Origin` is the 2021 project's CRNN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from penname.errors import OptionError
+from penname.training.options import TrainOptions
+
+STRIDE = 4  # pixels a frame, for both networks
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Widths of a `Reader`: stem and four stages of convolutions, residual blocks, LSTM cells."""
+
+    channels: tuple[int, int, int, int, int]
+    blocks: tuple[int, int, int, int]
+    cells: int
+
+
+SHAPES = {
+    "names": Shape((24, 32, 64, 128, 192), (1, 2, 2, 1), 160),
+    "latin": Shape((32, 64, 128, 256, 320), (1, 2, 2, 2), 256),
+    "teacher": Shape((32, 64, 128, 256, 256), (2, 2, 2, 2), 224),
+}
+
+
+def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
+    """Return the network of a preset for line images of `height` pixels."""
+    if options.preset in SHAPES:
+        return Reader(SHAPES[options.preset], classes, options.dropout)
+    return Origin(height, classes, mish=options.preset == "origin-mish")
+
+
+def parameters(network: nn.Module) -> int:
+    """Return the number of trained weights."""
+    return sum(weight.numel() for weight in network.parameters())
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around which the input is added; a 1x1 one fits a new width."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, outputs)
+        self.second = _convolution(outputs, outputs)
+        self.fit = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, outputs, H, W) for (N, inputs, H, W)."""
+        return torch.relu(self.second(torch.relu(self.first(x))) + self.fit(x))
+
+
+class Reader(nn.Module):
+    """Residual convolutions, column maximum, BiLSTM; 4 pixels a frame."""
+
+    def __init__(self, shape: Shape, classes: int, dropout: float) -> None:
+        super().__init__()
+        stem, *widths = shape.channels
+        self.stem = nn.Sequential(_convolution(1, stem, stride=2), nn.ReLU())
+        pools = [nn.Identity(), nn.MaxPool2d(2), nn.MaxPool2d((2, 1)), nn.MaxPool2d((2, 1))]
+        stages, inputs = [], stem
+        for pool, outputs, count in zip(pools, widths, shape.blocks, strict=True):
+            blocks = [Residual(inputs if i == 0 else outputs, outputs) for i in range(count)]
+            stages.append(nn.Sequential(pool, *blocks))
+            inputs = outputs
+        self.stages = nn.Sequential(*stages)
+        self.dropout = nn.Dropout(dropout)
+        self.recurrent = nn.LSTM(
+            inputs, shape.cells, 2, bidirectional=True, batch_first=True, dropout=dropout
+        )
+        self.head = nn.Linear(2 * shape.cells, classes)
+        self.shortcut = nn.Conv1d(inputs, classes, 3, padding=1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and the shortcut head's logits, each (N, T, C), of ink (N, 1, H, W)."""
+        x = self.stages(self.stem(images))  # (N, 1, H, W) -> (N, F, H/16, W/4)
+        columns = x.amax(dim=2)  # -> (N, F, T)
+        frames, _ = self.recurrent(self.dropout(columns.transpose(1, 2)))  # -> (N, T, 2 * cells)
+        logits = self.head(self.dropout(frames))
+        return logits, self.shortcut(columns).transpose(1, 2)
+
+
+class Origin(nn.Module):
+    """The 2021 project's CRNN: three convolutions, Linear 64, two BiLSTM of 512 cells, Linear.
+
+    Its input is 64 x 256 cropped or padded; widths are kept, so it reads other widths too.
+    """
+
+    def __init__(self, height: int, classes: int, *, mish: bool) -> None:
+        super().__init__()
+        if height % 8:
+            raise OptionError(f"the origin's network needs a height divisible by 8, not {height}")
+        activation = nn.Mish if mish else nn.ReLU
+        layers: list[nn.Module] = []
+        for inputs, outputs, pool in ((1, 32, (2, 2)), (32, 64, (2, 2)), (64, 128, (2, 1))):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs)]
+            layers += [activation(), nn.MaxPool2d(pool)]
+            layers += [nn.Dropout(0.3)] if inputs > 1 else []
+        self.convolutions = nn.Sequential(*layers)
+        self.squeeze = nn.Sequential(nn.Linear(128 * (height // 8), 64), activation())
+        self.recurrent = nn.LSTM(64, 512, 2, bidirectional=True, batch_first=True)
+        self.head = nn.Linear(1024, classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, None]:
+        """Return logits (N, T, C) and no shortcut, of ink (N, 1, H, W)."""
+        x = self.convolutions(images)  # (N, 1, H, W) -> (N, 128, H/8, W/4)
+        x = x.permute(0, 3, 1, 2).flatten(2)  # -> (N, T, 128 * H/8)
+        frames, _ = self.recurrent(self.squeeze(x))  # -> (N, T, 1024)
+        return self.head(frames), None
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))

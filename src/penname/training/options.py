@@ -1,0 +1,80 @@
+"""Options of a training run, stored in its checkpoints and in the model it makes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from penname.errors import OptionError
+from penname.options import option
+
+PRESETS = ("names", "latin", "teacher", "origin", "origin-mish")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything that decides what a run computes, and when it stops."""
+
+    preset: str = option("names", "the network", choices=PRESETS)
+    epochs: int = option(40, "passes over the training lines")
+    batch_size: int = option(64, "line images a step")
+    learning_rate: float = option(2e-3, "highest learning rate")
+    schedule: str = option(
+        "onecycle", "learning rate over the run", choices=("onecycle", "cosine", "constant")
+    )
+    warmup: float = option(0.1, "part of the run in which the learning rate rises")
+    weight_decay: float = option(0.01, "AdamW weight decay")
+    clip: float = option(5.0, "largest gradient norm; longer gradients are scaled down")
+    ema: float = option(0.999, "decay of the averaged weights that are scored and exported")
+    augment: float = option(1.0, "strength of augmentation; 0 turns it off")
+    dropout: float = option(0.2, "dropout before and between the recurrent layers")
+    shortcut: float = option(0.2, "weight of the auxiliary CTC head while training")
+    mix: str = option("", "passes an epoch makes over each --pack, as 1,0.5,8; default 1 each")
+    patience: int = option(
+        0, "stop after this many epochs without a better validation CER; 0: never"
+    )
+    validate_every: int = option(1, "epochs between two validations")
+    save_every: str = option("5m", "time between two checkpoints, as 30s, 5m or 1h")
+    time_limit: str = option("", "save and stop after this time, as 8h30m; default none")
+    precision: str = option("auto", "arithmetic", choices=("auto", "bf16", "fp32"))
+    device: str = option("auto", "where to train: auto, cpu, cuda, cuda:1")
+    seed: int = option(1, "seed of weights, order, augmentation and dropout")
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise OptionError(f"preset is {self.preset!r}; choose one of {', '.join(PRESETS)}")
+        if self.epochs < 1 or self.batch_size < 1 or self.validate_every < 1:
+            raise OptionError("epochs, batch size and validate-every are at least 1")
+        seconds(self.save_every), seconds(self.time_limit), self.passes(0)
+
+    def passes(self, packs: int) -> list[float]:
+        """Return how many passes an epoch makes over each of `packs` packs.
+
+        Raises:
+            OptionError: when `mix` does not hold one positive number a pack.
+        """
+        try:
+            passes = [float(part) for part in self.mix.split(",")] if self.mix else [1.0] * packs
+        except ValueError:
+            raise OptionError(f"mix is {self.mix!r}; give numbers, as 1,0.5,8") from None
+        if packs and (len(passes) != packs or min(passes) <= 0):
+            raise OptionError(f"mix is {self.mix!r} for {packs} packs; one positive number each")
+        return passes
+
+
+def seconds(text: str) -> float:
+    """Return a time such as `8h30m`, `90s` or `15m` in seconds; an empty one is infinite.
+
+    >>> seconds("8h30m")
+    30600.0
+
+    Raises:
+        OptionError: when it is not a time.
+    """
+    if not text:
+        return float("inf")
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not match:
+        raise OptionError(f"{text!r} is no time; write it as 8h30m, 15m or 90s")
+    hours, minutes, rest = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + rest

@@ -1,0 +1,72 @@
+"""How a run's network begins: from random weights, or from a trained model (fine-tuning)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from penname.alphabet import Alphabet
+from penname.errors import TrainingError
+from penname.line_image import ImageSpec
+from penname.model_folder import ModelFolder
+from penname.training.checkpoint import load_tensors
+from penname.training.model import build
+from penname.training.options import TrainOptions
+
+log = logging.getLogger(__name__)
+
+Start = Callable[[Alphabet, ImageSpec, TrainOptions], tuple[Alphabet, nn.Module]]
+WEIGHTS = "weights.safetensors"
+
+
+def no_start(
+    alphabet: Alphabet, spec: ImageSpec, options: TrainOptions
+) -> tuple[Alphabet, nn.Module]:
+    """Begin with random weights."""
+    return alphabet, build(options, spec.height, alphabet.classes)
+
+
+def from_model(model: str | Path) -> Start:
+    """Begin with the weights of a model folder or an included model.
+
+    Its alphabet comes first and the packs' new characters after it, so every output that was
+    trained keeps its place; outputs of new characters begin at random.
+
+    Raises:
+        ModelError: no such model. TrainingError: another network, or another image spec.
+    """
+    folder = ModelFolder.load(model)
+
+    def start(
+        alphabet: Alphabet, spec: ImageSpec, options: TrainOptions
+    ) -> tuple[Alphabet, nn.Module]:
+        preset = folder.training.get("options", {}).get("preset")
+        if preset != options.preset:
+            raise TrainingError(f"{model} has the network {preset!r}; give --preset {preset}")
+        if folder.image != spec:
+            raise TrainingError(f"{model} reads {folder.image}, the packs hold {spec}; pack again")
+        merged = folder.alphabet.merge(alphabet)
+        network = build(options, spec.height, merged.classes)
+        trained = load_tensors(folder.path / WEIGHTS)
+        network.load_state_dict(_widened(trained, network.state_dict()))
+        log.info(
+            "started from %s with %d new characters", model, len(merged) - len(folder.alphabet)
+        )
+        return merged, network
+
+    return start
+
+
+def _widened(trained: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put trained weights over fresh ones; an output layer may have more rows than was trained."""
+    for name, value in fresh.items():
+        with torch.no_grad():
+            if value.dim() == 0:
+                value.copy_(trained[name])
+            else:
+                value[: len(trained[name])] = trained[name]
+    return fresh
