@@ -18,7 +18,8 @@ ROOT = Path(penname.__file__).parent
 LAYERS = [
     {"errors"},
     {"options", "alphabet"},
-    {"line_image", "ctc", "metrics"},
+    {"line_image", "ctc", "language", "metrics"},
+    {"beam"},
     {"model_folder", "inputs"},
     {"recognizer"},
     {"html"},

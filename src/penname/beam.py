@@ -1,0 +1,210 @@
+"""CTC prefix beam search in NumPy, with a language, over the lines of a batch at once.
+
+A text is worth P(text | image) * P(text) ** weight: the first summed over all alignments, the
+second from a `Language`. The search (Hannun et al. 2014, algorithm 1) keeps, frame by frame, the
+best prefixes of each line; the texts it ends with are scored again, exactly.
+
+Worth is kept as it is, not as a logarithm, scaled to 1 for the best prefix of each line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penname import ctc
+from penname.alphabet import BLANK
+from penname.options import option
+
+if TYPE_CHECKING:
+    from penname.language import Language, Prefixes
+
+QUIET = 1e-3  # a frame with no character likelier than this only separates those around it
+NEGLIGIBLE = 1e-4  # a prefix or text worth less than this share of the best is not followed
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # of the rolling hash that tells prefixes apart
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How texts are found in what the network gives."""
+
+    language_weight: float = option(0.3, "weight of log P(text) beside log P(text | image)")
+    beam: int = option(16, "prefixes kept per line and frame")
+    characters: int = option(4, "characters tried per frame, the likeliest")
+    candidates: int = option(6, "texts scored exactly per line")
+    certain: float = option(0.99, "a greedy reading with this probability is taken as it is")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A text the line may hold, as labels, and its share of what all texts are worth."""
+
+    labels: tuple[int, ...]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Beams:
+    """The prefixes kept for each of N lines, B each, best first; some may be worth nothing."""
+
+    labels: np.ndarray  # (N, B, L), filled up with 0
+    lengths: np.ndarray  # (N, B)
+    identity: np.ndarray  # (N, B) hash of the labels; 0 when worth nothing
+    last: np.ndarray  # (N, B) last label; 0 when there is none
+    blank: np.ndarray  # (N, B) worth of the alignments that end with a blank
+    label: np.ndarray  # (N, B) and of those that end with the last label
+    known: Prefixes  # (N, B) what the language needs of them
+
+
+@dataclass(frozen=True, slots=True)
+class _Extensions:
+    """Each prefix of each line with each of K characters added."""
+
+    characters: np.ndarray  # (N, K) labels
+    worth: np.ndarray  # (N, B, K); 0 for those not tried
+    identity: np.ndarray  # (N, B, K)
+    known: Prefixes  # (M,) of those tried
+    place: np.ndarray  # (N, B, K) where in `known`
+
+
+def search(
+    log_probs: np.ndarray, language: Language, options: DecodingOptions
+) -> list[list[Candidate]]:
+    """Return the best texts of each line of log_probs (N, T, C), best first.
+
+    What was not searched is taken to please the language as much as the best text does, so the
+    shares of a line's texts sum to at most 1, and with weight 0 a share is P(text | image).
+    """
+    found = _texts(log_probs, language, options)
+    rows = np.repeat(np.arange(len(found)), [len(texts) for texts in found])
+    flat = [text for texts in found for text in texts]
+    likelihoods = ctc.log_likelihood(log_probs[rows], flat)
+    pleasing = options.language_weight * language.log_prob(flat)
+    return [
+        _shares(texts, likelihoods[rows == row], pleasing[rows == row])
+        for row, texts in enumerate(found)
+    ]
+
+
+def _shares(
+    texts: list[tuple[int, ...]], likelihoods: np.ndarray, pleasing: np.ndarray
+) -> list[Candidate]:
+    """Return one line's texts as candidates, best first."""
+    order = np.argsort(-likelihoods - pleasing, kind="stable")
+    worth = np.exp(likelihoods + pleasing - pleasing[order[0]])
+    unseen = max(1 - np.exp(likelihoods).sum(), 0.0)
+    shares = (worth / (worth.sum() + unseen)).tolist()
+    return [Candidate(texts[i], shares[i]) for i in order]
+
+
+def _texts(
+    log_probs: np.ndarray, language: Language, options: DecodingOptions
+) -> list[list[tuple[int, ...]]]:
+    """Return the labels of the best texts of each line, best first by the search's own sums."""
+    frames = _busy_frames(np.exp(log_probs.astype(np.float64)))
+    beams = _start(len(frames), frames.shape[1], language)
+    for frame in frames.swapaxes(0, 1):  # (N, C)
+        beams = _advance(beams, frame, language, options)
+    step, _ = language.step(beams.known, np.full(beams.last.shape, language.end))
+    worth = (beams.blank + beams.label) * np.exp(options.language_weight * step)
+    order = np.argsort(-worth, axis=1, kind="stable")[:, : options.candidates]
+    return [
+        [tuple(labels[b, : lengths[b]].tolist()) for b in best if row[b] >= least]
+        for labels, lengths, best, row, least in zip(
+            beams.labels, beams.lengths, order, worth, NEGLIGIBLE * worth.max(axis=1), strict=True
+        )
+    ]
+
+
+def _busy_frames(probabilities: np.ndarray) -> np.ndarray:
+    """Return the frames with something to say, and one of the quiet ones between: (N, T', C).
+
+    Lines with fewer such frames than others are filled up with certain blanks.
+    """
+    busy = probabilities[:, :, BLANK + 1 :].max(axis=2) > QUIET  # (N, T)
+    kept = busy.copy()
+    kept[:, 1:] |= busy[:, :-1]
+    counts = kept.sum(axis=1)
+    order = np.argsort(~kept, axis=1, kind="stable")[:, : counts.max(initial=0), None]
+    frames = np.take_along_axis(probabilities, order, axis=1)
+    frames[np.arange(frames.shape[1]) >= counts[:, None]] = np.eye(1, frames.shape[2], BLANK)
+    return frames
+
+
+def _start(lines: int, frames: int, language: Language) -> _Beams:
+    """Return the empty prefix for each line: B = 1."""
+    one = np.ones((lines, 1))
+    zero = np.zeros((lines, 1), dtype=np.int64)
+    known = language.nothing.take(zero)
+    labels = np.zeros((lines, 1, frames + 1), dtype=np.int16)
+    return _Beams(labels, zero, one.astype(np.uint64), zero, one, 0 * one, known)
+
+
+def _advance(
+    beams: _Beams, frame: np.ndarray, language: Language, options: DecodingOptions
+) -> _Beams:
+    """Return the best prefixes after one more frame of probabilities (N, C)."""
+    tried = _extend(beams, frame, language, options)
+    # (N, B, K, B): an extension that is another of the prefixes adds to it
+    same = tried.identity[..., None] == beams.identity[:, None, None, :]
+    label = beams.label * np.take_along_axis(frame, beams.last, axis=1)
+    label += np.einsum("nbk,nbkp->np", tried.worth, same)
+    blank = (beams.blank + beams.label) * frame[:, BLANK, None]
+    new = np.where(same.any(axis=3), 0.0, tried.worth)
+    return _best(beams, blank, label, tried, new, options.beam)
+
+
+def _extend(
+    beams: _Beams, frame: np.ndarray, language: Language, options: DecodingOptions
+) -> _Extensions:
+    """Return the prefixes with the frame's likeliest characters added."""
+    characters = 1 + np.argsort(-frame[:, 1:], axis=1)[:, : options.characters]
+    likely = np.take_along_axis(frame, characters, axis=1)
+    again = beams.last[:, :, None] == characters[:, None, :]  # needs a blank between
+    before = np.where(again, beams.blank[..., None], (beams.blank + beams.label)[..., None])
+    worth = before * likely[:, None, :]
+    worth[worth < NEGLIGIBLE] = 0.0
+    row, slot, k = np.nonzero(worth)
+    step, known = language.step(beams.known.take((row, slot)), characters[row, k])
+    worth[row, slot, k] *= np.exp(options.language_weight * step)
+    place = np.zeros(worth.shape, dtype=np.intp)
+    place[row, slot, k] = np.arange(len(row))
+    identity = beams.identity[..., None] * MULTIPLIER + characters[:, None, :].astype(np.uint64)
+    return _Extensions(characters, worth, identity, known, place)
+
+
+def _best(
+    beams: _Beams,
+    blank: np.ndarray,
+    label: np.ndarray,
+    tried: _Extensions,
+    new: np.ndarray,
+    size: int,
+) -> _Beams:
+    """Return the best of the prefixes as they were and of the new ones."""
+    lines, slots, width = new.shape
+    pool = np.concatenate([blank + label, new.reshape(lines, -1)], axis=1)
+    chosen = np.argsort(-pool, axis=1, kind="stable")[:, :size]  # (N, B)
+    worth = np.take_along_axis(pool, chosen, axis=1)
+    grown = chosen >= slots
+    slot, k = np.divmod(np.where(grown, chosen - slots, chosen * width), width)
+    row = np.arange(lines)[:, None]
+    added = np.where(grown, tried.characters[row, k], 0)
+    labels, lengths = beams.labels[row, slot], beams.lengths[row, slot]
+    labels[row, np.arange(labels.shape[1]), lengths] = added
+    identity = np.where(grown, tried.identity[row, slot, k], beams.identity[row, slot])
+    known = beams.known.take((row, slot))
+    fresh = grown & (worth > 0)
+    known.put(fresh, tried.known.take(tried.place[row, slot, k][fresh]))
+    scale = np.maximum(worth[:, :1], np.finfo(float).tiny)
+    return _Beams(
+        labels,
+        lengths + grown,
+        np.where(worth > 0, identity, np.uint64(0)),
+        np.where(grown, added, beams.last[row, slot]),
+        np.where(grown, 0.0, blank[row, slot]) / scale,
+        np.where(grown, worth, label[row, slot]) / scale,
+        known,
+    )

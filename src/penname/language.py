@@ -1,0 +1,244 @@
+"""Language: how probable a text is, from a list of names with counts.
+
+P(text) is a mixture of two models of the same list:
+
+- words: the text's share of all counts, so a text outside the list has none;
+- an n-gram of characters, order 6, Witten-Bell smoothing (Witten and Bell 1991; interpolated as
+  in Chen and Goodman 1999, section 2.6), so that a name nobody listed can still be read.
+
+Both end their texts with a symbol of their own, so P sums to 1 over all texts. `Language` also
+gives P one character at a time for a beam search: the mixture is kept exactly by carrying, with
+each prefix, the odds that it was the words that wrote it.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from penname.alphabet import Alphabet, nfc
+from penname.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+ORDER = 6
+WORDS = 0.5  # weight of the words in the mixture
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """The beginnings of texts, in arrays of any one shape, as far as the language needs them."""
+
+    context: np.ndarray  # the last ORDER - 1 symbols, as digits
+    node: np.ndarray  # the prefix in the tree of words; -1 when no word begins so
+    odds: np.ndarray  # that the words wrote it, against the n-gram
+
+    def take(self, indices: Any) -> Prefixes:
+        """Return the prefixes at `indices`, as NumPy indexes arrays."""
+        return Prefixes(self.context[indices], self.node[indices], self.odds[indices])
+
+    def put(self, where: np.ndarray, others: Prefixes) -> None:
+        """Replace those that are true in the mask `where` by others, in order."""
+        self.context[where] = others.context
+        self.node[where] = others.node
+        self.odds[where] = others.odds
+
+
+class Language:
+    """P(text) over the texts of an alphabet.
+
+    A symbol is a label of the alphabet, `end`, or what stands before the first character. A string
+    of symbols is one integer, its digits in base `end` + 2, so a dictionary is a sorted array.
+
+    Args:
+        alphabet: what the labels stand for.
+        grams: every string of up to ORDER symbols in the list, sorted, and how often it comes.
+        tree: every prefix of a word: node before it * base + symbol, sorted, so that the node of
+            entry i is i + 1; and the count of all words that begin so.
+    """
+
+    def __init__(
+        self, alphabet: Alphabet, grams: tuple[np.ndarray, np.ndarray], tree: tuple[np.ndarray, ...]
+    ) -> None:
+        self.alphabet = alphabet
+        self.end = len(alphabet) + 1
+        self._base = len(alphabet) + 3
+        self._grams, self._gram_counts = grams
+        self._tree, self._tree_counts = tree
+        contexts = self._grams // self._base
+        begins = np.flatnonzero(np.diff(contexts, prepend=-1))
+        self._contexts = contexts[begins]
+        self._kinds = np.diff(begins, append=len(contexts))  # different symbols seen after each
+        self._totals = np.add.reduceat(self._gram_counts, begins)
+        self._total = self._tree_counts[self._tree < self._base].sum()
+
+    @classmethod
+    def build(cls, names: Mapping[str, int], alphabet: Alphabet) -> Language:
+        """Return the language of names with counts; those the alphabet cannot write are left out.
+
+        Raises:
+            ModelError: when none is left.
+        """
+        writable = {name: count for name, count in names.items() if not alphabet.missing(name)}
+        if not writable:
+            raise ModelError("the alphabet can write none of the names; give it their characters")
+        symbols = _symbols([alphabet.encode(name) for name in writable], len(alphabet) + 1)
+        counts = np.array(list(writable.values()), dtype=np.int64)
+        base = len(alphabet) + 3
+        return cls(alphabet, _count_grams(symbols, counts, base), _tree(symbols, counts, base))
+
+    @classmethod
+    def load(cls, file: Path) -> Language:
+        """Return the language in a file.
+
+        Raises:
+            ModelError: when there is none, or it is damaged.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                alphabet = Alphabet(str(arrays["alphabet"]))
+                keys = [np.cumsum(arrays[name], dtype=np.int64) for name in ("grams", "tree")]
+                counts = [arrays[f"{name}_counts"].astype(np.int64) for name in ("grams", "tree")]
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{file}: {error}; build the language again") from error
+        return cls(alphabet, (keys[0], counts[0]), (keys[1], counts[1]))
+
+    def save(self, file: Path) -> None:
+        """Write the language to a file, some 20 bytes a name."""
+        arrays = {
+            "grams": np.diff(self._grams, prepend=0),
+            "grams_counts": self._gram_counts,
+            "tree": np.diff(self._tree, prepend=0),
+            "tree_counts": self._tree_counts,
+        }
+        small: dict[str, Any] = {
+            name: each.astype(np.min_scalar_type(each.max())) for name, each in arrays.items()
+        }
+        np.savez_compressed(file, alphabet=np.array(self.alphabet.characters), **small)
+
+    @property
+    def nothing(self) -> Prefixes:
+        """The empty prefix, in arrays of one."""
+        start = self.end + 1
+        return Prefixes(np.array([start]), np.zeros(1, np.int64), np.array([WORDS / (1 - WORDS)]))
+
+    def step(self, before: Prefixes, symbols: np.ndarray) -> tuple[np.ndarray, Prefixes]:
+        """Return log P(symbol | prefix) for each pair, and the prefixes that these symbols make.
+
+        The symbols are labels, or `end`, after which a prefix must not be used any more.
+        """
+        grams = self._gram_probability(before.context, symbols)
+        words, node = self._word_probability(before.node, symbols)
+        mixed = (grams + before.odds * words) / (1 + before.odds)
+        context = (before.context * self._base + symbols) % self._base ** (ORDER - 1)
+        return np.log(mixed), Prefixes(context, node, before.odds * words / grams)
+
+    def log_prob(self, labels: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
+        """Return log P of whole texts, given by their labels: (N,)."""
+        symbols = _symbols(labels, self.end)[:, 1:]
+        prefixes = self.nothing.take(np.zeros(len(symbols), dtype=np.intp))
+        total = np.zeros(len(symbols))
+        for column in symbols.T:
+            step, prefixes = self.step(prefixes, column)
+            total += np.where(column, step, 0.0)
+        return total
+
+    def _gram_probability(self, context: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+        """Return P(symbol | context) of the n-gram, from no context to the whole."""
+        sizes = self._base ** np.arange(ORDER)  # (ORDER,)
+        contexts = context[..., None] % sizes  # (..., ORDER), the last 0, 1, ... symbols
+        rows, known = _find(self._contexts, contexts)
+        known &= (contexts >= sizes // self._base) | (sizes == 1)  # else shorter: had its turn
+        entries, seen = _find(self._grams, contexts * self._base + symbols[..., None])
+        counts = np.where(seen, self._gram_counts[entries], 0)
+        kinds, totals = self._kinds[rows], self._totals[rows]
+        probability = np.full(context.shape, 1.0 / self.end)
+        for k in range(ORDER):
+            mixed = counts[..., k] + kinds[..., k] * probability
+            probability = np.where(known[..., k], mixed / (kinds + totals)[..., k], probability)
+        return probability
+
+    def _word_probability(
+        self, node: np.ndarray, symbols: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return P(symbol | prefix) of the words, and the nodes it leads to."""
+        entries, found = _find(self._tree, node * self._base + symbols)
+        before = np.where(node > 0, self._tree_counts[node - 1], self._total)
+        probability = np.where(found, self._tree_counts[entries] / before, 0.0)
+        return probability, np.where(found, entries + 1, -1)
+
+
+def build_language(csv_file: Path, alphabet: Alphabet, out: Path) -> Language:
+    """Write the language of a CSV table with the columns name,count, and return it.
+
+    Raises:
+        ModelError: when the table lacks a column or the alphabet can write none of its names.
+    """
+    names: Counter[str] = Counter()
+    with csv_file.open(encoding="utf-8-sig", newline="") as stream:
+        try:
+            for row in csv.DictReader(stream):
+                names[nfc(row["name"])] += int(row["count"])
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"{csv_file}: {error}; the columns are name,count") from error
+    language = Language.build(names, alphabet)
+    language.save(out)
+    return language
+
+
+def _find(entries: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where in sorted entries each wanted one is (or would be), and whether it is there."""
+    where = np.minimum(np.searchsorted(entries, wanted), len(entries) - 1)
+    return where, entries[where] == wanted
+
+
+def _symbols(labels: Sequence[Sequence[int] | np.ndarray], end: int) -> np.ndarray:
+    """Return the start, the labels and the end of each text, filled up with 0: (N, 2 + L)."""
+    symbols = np.zeros((len(labels), 2 + max(map(len, labels), default=0)), dtype=np.int64)
+    symbols[:, 0] = end + 1
+    for row, line in zip(symbols, labels, strict=True):
+        row[1 : 1 + len(line)] = line
+        row[1 + len(line)] = end
+    return symbols
+
+
+def _count_grams(
+    symbols: np.ndarray, counts: np.ndarray, base: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the strings of up to ORDER symbols that end after the start, and their counts."""
+    grams, weights = [], []
+    current = symbols  # (N, L + 2 - k): the strings of k + 1 symbols, by their last one
+    for k in range(ORDER):
+        place = symbols[:, k:] != 0
+        place[:, : max(1 - k, 0)] = False  # the start alone
+        grams.append(current[place])
+        weights.append(np.broadcast_to(counts[:, None], place.shape)[place])
+        current = current[:, 1:] + symbols[:, : -k - 1] * base ** (k + 1)
+    return _sum_by_key(np.concatenate(grams), np.concatenate(weights))
+
+
+def _tree(symbols: np.ndarray, counts: np.ndarray, base: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the prefixes of the words as entries of a tree, level by level, and their counts."""
+    entries, sums = np.zeros(0, np.int64), np.zeros(0, counts.dtype)
+    node = np.zeros(len(symbols), dtype=np.int64)
+    for column in symbols[:, 1:].T:
+        alive = column != 0
+        level, level_sums = _sum_by_key(node[alive] * base + column[alive], counts[alive])
+        node[alive] = np.searchsorted(level, node[alive] * base + column[alive]) + len(entries) + 1
+        entries, sums = np.concatenate([entries, level]), np.concatenate([sums, level_sums])
+    return entries, sums
+
+
+def _sum_by_key(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct keys, sorted, and the sum of the weights of each."""
+    distinct, inverse = np.unique(keys, return_inverse=True)
+    sums = np.zeros(len(distinct), dtype=weights.dtype)
+    np.add.at(sums, inverse, weights)
+    return distinct, sums
