@@ -72,7 +72,7 @@ class Pack:
         try:
             with pa.memory_map(str(path / "index.arrow")) as file:
                 index = pa.ipc.open_file(file).read_all()
-            pixels = np.memmap(path / "pixels.bin", dtype=np.uint8, mode="r")
+            pixels = np.memmap(path / "pixels.bin", dtype=np.uint8, mode="r").view(np.ndarray)
             alphabet = Alphabet(manifest["alphabet"])
             spec = from_json(ImageSpec, manifest["image"])
         except (OSError, ValueError, KeyError, TypeError, PennameError) as error:
