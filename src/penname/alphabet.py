@@ -6,13 +6,16 @@ Label 0 is the CTC blank (`BLANK`), so character number i has label i + 1. Text 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from penname.errors import AlphabetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 BLANK = 0
 

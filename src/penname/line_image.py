@@ -11,6 +11,7 @@ the rest paper. The canvas depends on the line alone, so a line reads the same a
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,7 @@ class ImageSpec:
 
     height: int = option(48, "height of a line image in pixels")
     max_width: int = option(320, "largest width of a line image in pixels")
-    fit: str = option(
-        "fit", "how a picture is brought to size", choices=("fit", "crop", "stretch")
-    )
+    fit: str = option("fit", "how a picture is brought to size", choices=("fit", "crop", "stretch"))
     trim: bool = option(True, "cut blank sides off")
     max_scale: float = option(1.25, "largest enlargement; more adds cost but no information")
     width_step: int = option(32, "canvas widths are multiples of this many pixels")
@@ -72,23 +71,24 @@ def decode(source: Source) -> Grey:
         return _checked(_grey_array(source))
     if isinstance(source, Image.Image):
         return _checked(_grey_picture(source))
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
-    except OSError as error:
-        raise ImageError(f"{source}: {error.strerror or error}") from None
-    with stream:
-        try:
-            with Image.open(stream, formats=FORMATS) as picture:
-                _check_size(picture.width, picture.height)
-                picture.draft("L", picture.size)  # a JPEG then decodes its luma only
-                return _checked(_grey_picture(picture))
-        except ImageError:
-            raise
-        except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
-            reason = " ".join(str(error).split()) or type(error).__name__
-            if "cannot identify image file" in reason:
-                reason = f"not an image in a format read here ({', '.join(FORMATS)})"
-            raise ImageError(f"cannot read the image: {reason}") from error
+        with (  # Pillow warns of a large picture where `_check_size` refuses it
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(file, formats=FORMATS) as picture,
+        ):
+            _check_size(picture.width, picture.height)
+            picture.draft("L", picture.size)  # a JPEG then decodes its luma only
+            return _checked(_grey_picture(picture))
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
+        if isinstance(error, OSError) and error.strerror:  # the file, not what is in it
+            raise ImageError(f"{source!s}: {error.strerror}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "cannot identify image file" in reason:
+            reason = f"not an image in a format read here ({', '.join(FORMATS)})"
+        raise ImageError(f"cannot read the image: {reason}") from error
 
 
 def line_image(grey: Grey, spec: ImageSpec) -> Grey:
@@ -125,7 +125,7 @@ def _levels(grey: Grey) -> Grey:
     if paper - low < high - paper:  # white on black
         values, low, paper = 255 - values, 255 - high, 255 - paper
     table = np.clip((values - low) * (255 / (paper - low)), 0, 255).astype(np.uint8)
-    return table[grey]
+    return np.asarray(table[grey])
 
 
 def _trim_sides(grey: Grey) -> Grey:
