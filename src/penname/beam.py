@@ -77,15 +77,29 @@ def search(
     What was not searched is taken to please the language as much as the best text does, so the
     shares of a line's texts sum to at most 1, and with weight 0 a share is P(text | image).
     """
-    found = _texts(log_probs, language, options)
-    rows = np.repeat(np.arange(len(found)), [len(texts) for texts in found])
-    flat = [text for texts in found for text in texts]
-    likelihoods = ctc.log_likelihood(log_probs[rows], flat)
-    pleasing = options.language_weight * language.log_prob(flat)
-    return [
-        _shares(texts, likelihoods[rows == row], pleasing[rows == row])
-        for row, texts in enumerate(found)
-    ]
+    frames = _busy_frames(np.exp(log_probs.astype(np.float64)))
+    beams = _start(len(frames), frames.shape[1], language)
+    for frame in frames.swapaxes(0, 1):  # (N, C)
+        beams = _advance(beams, frame, language, options)
+    ended = language.extend(beams.known, np.full(beams.last.shape, language.end))
+    step = ended.log_prob - beams.known.log_prob
+    worth = (beams.blank + beams.label) * np.exp(options.language_weight * step)  # (N, B)
+    row, slot = np.nonzero(_kept(worth, options.candidates))
+    ends = beams.lengths[row, slot].tolist()
+    labels = beams.labels[row, slot].tolist()
+    texts = [tuple(text[:end]) for text, end in zip(labels, ends, strict=True)]
+    likelihoods = ctc.log_likelihood(log_probs[row], texts)
+    pleasing = options.language_weight * ended.log_prob[row, slot]
+    found = [np.flatnonzero(row == line) for line in range(len(log_probs))]
+    return [_shares([texts[i] for i in line], likelihoods[line], pleasing[line]) for line in found]
+
+
+def _kept(worth: np.ndarray, candidates: int) -> np.ndarray:
+    """Return the mask of each line's best texts, those worth next to nothing left out: (N, B)."""
+    kept = np.zeros(worth.shape, dtype=bool)
+    np.put_along_axis(kept, np.argsort(-worth, axis=1, kind="stable")[:, :candidates], True, axis=1)
+    kept &= worth > NEGLIGIBLE * worth.max(axis=1, keepdims=True)
+    return kept
 
 
 def _shares(
@@ -97,25 +111,6 @@ def _shares(
     unseen = max(1 - np.exp(likelihoods).sum(), 0.0)
     shares = (worth / (worth.sum() + unseen)).tolist()
     return [Candidate(texts[i], shares[i]) for i in order]
-
-
-def _texts(
-    log_probs: np.ndarray, language: Language, options: DecodingOptions
-) -> list[list[tuple[int, ...]]]:
-    """Return the labels of the best texts of each line, best first by the search's own sums."""
-    frames = _busy_frames(np.exp(log_probs.astype(np.float64)))
-    beams = _start(len(frames), frames.shape[1], language)
-    for frame in frames.swapaxes(0, 1):  # (N, C)
-        beams = _advance(beams, frame, language, options)
-    step, _ = language.step(beams.known, np.full(beams.last.shape, language.end))
-    worth = (beams.blank + beams.label) * np.exp(options.language_weight * step)
-    order = np.argsort(-worth, axis=1, kind="stable")[:, : options.candidates]
-    return [
-        [tuple(labels[b, : lengths[b]].tolist()) for b in best if row[b] >= least]
-        for labels, lengths, best, row, least in zip(
-            beams.labels, beams.lengths, order, worth, NEGLIGIBLE * worth.max(axis=1), strict=True
-        )
-    ]
 
 
 def _busy_frames(probabilities: np.ndarray) -> np.ndarray:
@@ -167,7 +162,9 @@ def _extend(
     worth = before * likely[:, None, :]
     worth[worth < NEGLIGIBLE] = 0.0
     row, slot, k = np.nonzero(worth)
-    step, known = language.step(beams.known.take((row, slot)), characters[row, k])
+    before_it = beams.known.take((row, slot))
+    known = language.extend(before_it, characters[row, k])
+    step = known.log_prob - before_it.log_prob
     worth[row, slot, k] *= np.exp(options.language_weight * step)
     place = np.zeros(worth.shape, dtype=np.intp)
     place[row, slot, k] = np.arange(len(row))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,16 +40,20 @@ class Prefixes:
     context: np.ndarray  # the last ORDER - 1 symbols, as digits
     node: np.ndarray  # the prefix in the tree of words; -1 when no word begins so
     odds: np.ndarray  # that the words wrote it, against the n-gram
+    log_prob: np.ndarray  # that a text begins so
 
     def take(self, indices: Any) -> Prefixes:
         """Return the prefixes at `indices`, as NumPy indexes arrays."""
-        return Prefixes(self.context[indices], self.node[indices], self.odds[indices])
+        return Prefixes(
+            self.context[indices], self.node[indices], self.odds[indices], self.log_prob[indices]
+        )
 
     def put(self, where: np.ndarray, others: Prefixes) -> None:
         """Replace those that are true in the mask `where` by others, in order."""
         self.context[where] = others.context
         self.node[where] = others.node
         self.odds[where] = others.odds
+        self.log_prob[where] = others.log_prob
 
 
 class Language:
@@ -77,6 +82,7 @@ class Language:
         self._contexts = contexts[begins]
         self._kinds = np.diff(begins, append=len(contexts))  # different symbols seen after each
         self._totals = np.add.reduceat(self._gram_counts, begins)
+        self._sizes = self._base ** np.arange(ORDER)  # strings of k symbols are below sizes[k]
         self._total = self._tree_counts[self._tree < self._base].sum()
 
     @classmethod
@@ -102,11 +108,11 @@ class Language:
             ModelError: when there is none, or it is damaged.
         """
         try:
-            with np.load(file, allow_pickle=False) as arrays:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 alphabet = Alphabet(str(arrays["alphabet"]))
                 keys = [np.cumsum(arrays[name], dtype=np.int64) for name in ("grams", "tree")]
                 counts = [arrays[f"{name}_counts"].astype(np.int64) for name in ("grams", "tree")]
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ModelError(f"{file}: {error}; build the language again") from error
         return cls(alphabet, (keys[0], counts[0]), (keys[1], counts[1]))
 
@@ -126,36 +132,35 @@ class Language:
     @property
     def nothing(self) -> Prefixes:
         """The empty prefix, in arrays of one."""
-        start = self.end + 1
-        return Prefixes(np.array([start]), np.zeros(1, np.int64), np.array([WORDS / (1 - WORDS)]))
+        context, node = np.array([self.end + 1]), np.zeros(1, dtype=np.int64)
+        return Prefixes(context, node, np.array([WORDS / (1 - WORDS)]), np.zeros(1))
 
-    def step(self, before: Prefixes, symbols: np.ndarray) -> tuple[np.ndarray, Prefixes]:
-        """Return log P(symbol | prefix) for each pair, and the prefixes that these symbols make.
-
-        The symbols are labels, or `end`, after which a prefix must not be used any more.
-        """
+    def extend(self, before: Prefixes, symbols: np.ndarray) -> Prefixes:
+        """Return the prefixes with a symbol added to each: a label, or `end`, which is the last."""
         grams = self._gram_probability(before.context, symbols)
         words, node = self._word_probability(before.node, symbols)
         mixed = (grams + before.odds * words) / (1 + before.odds)
-        context = (before.context * self._base + symbols) % self._base ** (ORDER - 1)
-        return np.log(mixed), Prefixes(context, node, before.odds * words / grams)
+        return Prefixes(
+            (before.context * self._base + symbols) % self._sizes[-1],
+            node,
+            before.odds * words / grams,
+            before.log_prob + np.log(mixed),
+        )
 
     def log_prob(self, labels: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
         """Return log P of whole texts, given by their labels: (N,)."""
-        symbols = _symbols(labels, self.end)[:, 1:]
+        symbols = _symbols(labels, self.end)[:, 1:]  # (N, L + 1)
         prefixes = self.nothing.take(np.zeros(len(symbols), dtype=np.intp))
-        total = np.zeros(len(symbols))
         for column in symbols.T:
-            step, prefixes = self.step(prefixes, column)
-            total += np.where(column, step, 0.0)
-        return total
+            going = column > 0
+            prefixes.put(going, self.extend(prefixes.take(going), column[going]))
+        return prefixes.log_prob
 
     def _gram_probability(self, context: np.ndarray, symbols: np.ndarray) -> np.ndarray:
         """Return P(symbol | context) of the n-gram, from no context to the whole."""
-        sizes = self._base ** np.arange(ORDER)  # (ORDER,)
-        contexts = context[..., None] % sizes  # (..., ORDER), the last 0, 1, ... symbols
+        contexts = context[..., None] % self._sizes  # (..., ORDER), the last 0, 1, ... symbols
         rows, known = _find(self._contexts, contexts)
-        known &= (contexts >= sizes // self._base) | (sizes == 1)  # else shorter: had its turn
+        known &= contexts >= self._sizes // self._base  # else it is shorter and had its turn
         entries, seen = _find(self._grams, contexts * self._base + symbols[..., None])
         counts = np.where(seen, self._gram_counts[entries], 0)
         kinds, totals = self._kinds[rows], self._totals[rows]
@@ -186,7 +191,7 @@ def build_language(csv_file: Path, alphabet: Alphabet, out: Path) -> Language:
         try:
             for row in csv.DictReader(stream):
                 names[nfc(row["name"])] += int(row["count"])
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{csv_file}: {error}; the columns are name,count") from error
     language = Language.build(names, alphabet)
     language.save(out)

@@ -1,0 +1,183 @@
+"""The search against enumeration of all paths, and against a textbook implementation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import groupby, product
+
+import numpy as np
+import pytest
+
+from penname import beam
+from penname.alphabet import BLANK, Alphabet
+from penname.beam import DecodingOptions, search
+from penname.ctc import IMPOSSIBLE, log_likelihood
+from penname.language import Language
+
+ABC = Alphabet("ABC")
+EVERYTHING = {"beam": 1000, "characters": 9, "candidates": 1000}
+Labels = tuple[int, ...]
+
+
+@pytest.fixture(scope="module")
+def language() -> Language:
+    return Language.build({"AB": 50, "ABBA": 9, "CAB": 3, "BB": 1}, ABC)
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at every frame and follow everything, whatever it is worth."""
+    monkeypatch.setattr(beam, "QUIET", -1.0)
+    monkeypatch.setattr(beam, "NEGLIGIBLE", 0.0)
+
+
+def random_log_probs(
+    lines: int, frames: int, *, classes: int = 4, scale: float = 2.0, seed: int = 0
+) -> np.ndarray:
+    logits = np.random.default_rng(seed).normal(size=(lines, frames, classes), scale=scale)
+    return np.asarray(logits - np.log(np.exp(logits).sum(axis=2, keepdims=True)))
+
+
+def by_enumeration(log_probs: np.ndarray) -> dict[Labels, float]:
+    """Return P(text | image) of every text, from all paths of one line (T, C)."""
+    texts: defaultdict[Labels, float] = defaultdict(float)
+    frames, classes = log_probs.shape
+    for path in product(range(classes), repeat=frames):
+        text = tuple(label for label, _ in groupby(path) if label != BLANK)
+        texts[text] += float(np.exp(log_probs[range(frames), path].sum()))
+    return texts
+
+
+def textbook(
+    log_probs: np.ndarray, language: Language, weight: float, size: int
+) -> dict[Labels, float]:
+    """Hannun et al. 2014, algorithm 1, one line (T, C), with a language of characters.
+
+    Returns the last `size` prefixes and what each is worth, the end of the text not yet counted.
+    """
+
+    def likes(prefix: Labels) -> float:
+        known = language.nothing
+        for label in prefix:
+            known = language.extend(known, np.array([label]))
+        return float(np.exp(weight * known.log_prob[0]))
+
+    beams: dict[Labels, tuple[float, float]] = {(): (1.0, 0.0)}
+    for frame in np.exp(log_probs):
+        sums: defaultdict[Labels, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for prefix, (blank, label) in beams.items():
+            sums[prefix][0] += (blank + label) * frame[BLANK]
+            if prefix:
+                sums[prefix][1] += label * frame[prefix[-1]]
+            for c in range(1, len(frame)):
+                before = blank if prefix[-1:] == (c,) else blank + label
+                sums[(*prefix, c)][1] += before * frame[c]
+        ranked = sorted(sums, key=lambda prefix: sum(sums[prefix]) * likes(prefix), reverse=True)
+        beams = {prefix: (sums[prefix][0], sums[prefix][1]) for prefix in ranked[:size]}
+    return {prefix: sum(both) * likes(prefix) for prefix, both in beams.items()}
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("frames", [1, 2, 5])
+@pytest.mark.usefixtures("exact")
+def test_a_wide_search_finds_every_text_and_its_share(
+    language: Language, weight: float, frames: int
+) -> None:
+    log_probs = random_log_probs(3, frames)
+    found = search(log_probs, language, DecodingOptions(language_weight=weight, **EVERYTHING))
+    for line, candidates in zip(log_probs, found, strict=True):
+        every = by_enumeration(line)
+        likes = dict(zip(every, language.log_prob(list(every)), strict=True))
+        worth = {text: p * np.exp(weight * likes[text]) for text, p in every.items()}
+        total = sum(worth.values())
+        assert {c.labels: c.share for c in candidates} == {
+            text: pytest.approx(worth[text] / total) for text in every
+        }
+        shares = [c.share for c in candidates]
+        assert shares == sorted(shares, reverse=True)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.usefixtures("exact")
+def test_a_narrow_search_ends_with_the_textbooks_prefixes(language: Language, size: int) -> None:
+    log_probs = random_log_probs(20, 8, scale=1.5, seed=size)
+    options = DecodingOptions(beam=size, characters=3, candidates=size)
+    for line, candidates in zip(log_probs, search(log_probs, language, options), strict=True):
+        expected = textbook(line, language, options.language_weight, size)
+        assert {c.labels for c in candidates} == set(expected)
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_the_shares_leave_room_for_texts_not_kept(language: Language, kept: int) -> None:
+    (line,) = log_probs = random_log_probs(1, 5, seed=4)
+    options = DecodingOptions(candidates=kept)
+    (candidates,) = search(log_probs, language, options)
+    texts = [c.labels for c in candidates]
+    assert len(texts) == kept
+    every = by_enumeration(line)
+    likes = np.exp(options.language_weight * language.log_prob(texts))
+    worth = np.array([every[text] for text in texts]) * likes
+    unseen = (1 - sum(every[text] for text in texts)) * likes[0]
+    np.testing.assert_allclose([c.share for c in candidates], worth / (worth.sum() + unseen))
+    assert sum(c.share for c in candidates) < 1
+
+
+def test_without_weight_a_share_is_the_likelihood(language: Language) -> None:
+    log_probs = random_log_probs(6, 9)
+    found = search(log_probs, language, DecodingOptions(language_weight=0.0))
+    best = [candidates[0] for candidates in found]
+    expected = np.exp(log_likelihood(log_probs, [c.labels for c in best]))
+    np.testing.assert_allclose([c.share for c in best], expected)
+
+
+def test_the_language_decides_between_likely_readings(language: Language) -> None:
+    frames = np.array([[0.01, 0.98, 0.005, 0.005], [0.01, 0.01, 0.48, 0.5]])  # A, then C or B
+    log_probs = np.log(frames)[None]
+    texts = [
+        ABC.decode(search(log_probs, language, DecodingOptions(language_weight=w))[0][0].labels)
+        for w in (0.0, 0.3)
+    ]
+    assert texts == ["AC", "AB"]
+
+
+def spread_out(log_probs: np.ndarray, quiet: int) -> np.ndarray:
+    """Return the line (T, C) with that many frames of near certain blanks after each."""
+    blank = np.log(np.full((quiet, log_probs.shape[1]), 1e-7))
+    blank[:, BLANK] = np.log(1 - 3e-7)
+    return np.concatenate([np.concatenate([frame[None], blank]) for frame in log_probs])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_quiet_frames_are_passed_over_without_a_trace(
+    language: Language, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    line = np.concatenate([spread_out(random_log_probs(1, 4, seed=seed)[0], q) for q in (1, 3)])
+    log_probs = np.stack([line, np.roll(line, 2, axis=0)])
+    assert beam._busy_frames(np.exp(log_probs)).shape == (2, 16, 4)
+    quick = search(log_probs, language, DecodingOptions())
+    monkeypatch.setattr(beam, "QUIET", -1.0)
+    slow = search(log_probs, language, DecodingOptions())
+    assert [[c.labels for c in line] for line in quick] == [
+        [c.labels for c in line] for line in slow
+    ]
+
+
+def test_a_line_reads_the_same_alone_and_in_a_batch(language: Language) -> None:
+    log_probs = random_log_probs(12, 10, scale=3)
+    together = search(log_probs, language, DecodingOptions())
+    assert together == [search(line[None], language, DecodingOptions())[0] for line in log_probs]
+    longer = np.full((12, 25, 4), IMPOSSIBLE)
+    longer[:, :, BLANK] = 0.0
+    longer[:, :10] = log_probs
+    for line, others in zip(together, search(longer, language, DecodingOptions()), strict=True):
+        assert [c.labels for c in line] == [c.labels for c in others]
+        assert [c.share for c in line] == pytest.approx([c.share for c in others])
+
+
+def test_single_precision_and_blank_lines(language: Language) -> None:
+    log_probs = np.full((2, 6, 4), -20, dtype=np.float32)
+    log_probs[:, :, BLANK] = np.log1p(-3 * np.exp(-20))
+    assert search(log_probs[:0], language, DecodingOptions()) == []
+    for candidates in search(log_probs, language, DecodingOptions()):
+        assert [c.labels for c in candidates] == [()]
+        assert candidates[0].share == pytest.approx(1.0, abs=1e-6)
