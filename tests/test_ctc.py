@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from penname.alphabet import BLANK, Alphabet
-from penname.ctc import frames_needed, greedy, greedy_batch, log_likelihood
+from penname.ctc import align, frames_needed, greedy, greedy_batch, log_likelihood
 
 AB = Alphabet("AB")
 
@@ -129,3 +129,34 @@ def test_confidence_of_a_character_is_its_largest_probability() -> None:
     assert (first.character, second.character) == ("A", "B")
     assert first.confidence == pytest.approx(0.7)
     assert second.confidence == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_alignment_is_the_likeliest_of_all_paths(frames: int) -> None:
+    for seed in range(4):
+        (log_probs,) = random_log_probs((1, frames, 3), seed)
+        best: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
+        for path in product(range(3), repeat=frames):
+            score = float(log_probs[range(frames), path].sum())
+            text = collapse(path)
+            best[text] = max(best.get(text, (-np.inf, ())), (score, path))
+        for labels, (_, path) in best.items():
+            found = align(log_probs, labels, AB)
+            assert found.labels == labels
+            written = [BLANK] * frames
+            for label, span in zip(labels, found.characters, strict=True):
+                written[span.start : span.end] = [label] * (span.end - span.start)
+                assert span.character == AB.characters[label - 1]
+                peak = np.exp(log_probs[span.start : span.end, label].max())
+                assert span.confidence == pytest.approx(peak)
+            assert tuple(written) == path
+
+
+def test_aligning_the_greedy_labels_changes_nothing() -> None:
+    for log_probs in random_log_probs((20, 12, 3)).astype(np.float32):
+        assert align(log_probs, greedy(log_probs, AB).labels, AB) == greedy(log_probs, AB)
+
+
+def test_labels_that_do_not_fit_cannot_be_aligned() -> None:
+    with pytest.raises(AssertionError):
+        align(random_log_probs((1, 2, 3))[0], (1, 1), AB)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import BARS, SPEC, bar_model
 
 from penname import model_folder
+from penname.beam import DecodingOptions
 from penname.errors import ModelError
+from penname.language import Language
 from penname.model_folder import Calibration, ModelFolder, included
 
 if TYPE_CHECKING:
@@ -37,13 +40,14 @@ def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
     values = json.loads((model.path / "model.json").read_text("utf-8"))
     assert list(values) == [
         *("format", "version", "name", "penname", "created", "alphabet", "image", "stride"),
-        *("sha256", "confidence", "training"),
+        *("sha256", "confidence", "decoding", "training"),
     ]
     assert values["format"] == "penname-model"
     assert values["version"] == 1
     assert values["alphabet"] == BARS.characters
     assert values["image"]["max_width"] == SPEC.max_width
     assert values["confidence"] is None
+    assert values["decoding"] is None
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,10 @@ def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
         ({"image": {"heigth": 48}}, "unknown ImageSpec option heigth"),
         ({"image": {"fit": "squash"}}, "squash"),
         ({"confidence": {"slope": 1}}, "intercept"),
+        ({"decoding": {"beams": 4}}, "unknown DecodingOptions option beams"),
+        ({"decoding": {"beam": 0}}, "beam is 0; it is at least 1"),
+        ({"decoding": {"language_weight": -1}}, "language_weight is -1; it is at least 0"),
+        ({"decoding": {}}, r"language\.npz: no such file"),
         ({"sha256": "0" * 64}, "sha256 differs"),
         ({"sha256": ...}, "sha256 differs"),
     ],
@@ -71,6 +79,26 @@ def test_a_wrong_model_json_is_refused_by_name(
     with pytest.raises(ModelError, match=message) as raised:
         ModelFolder.load(model.path)
     assert str(model.path) in str(raised.value)
+
+
+def test_a_model_with_a_language_keeps_it_and_how_to_use_it(tmp_path: Path) -> None:
+    plain = bar_model(tmp_path / "bars")
+    model = replace(plain, decoding=DecodingOptions(beam=7, certain=0.5))
+    with pytest.raises(ModelError, match=r"language\.npz: no such file"):
+        model.save()
+    Language.build({"JADE": 3}, BARS).save(model.language)
+    assert ModelFolder.load(plain.path) == plain  # a language nobody asks for is left alone
+    model.save()
+    assert ModelFolder.load(model.path) == model
+    assert ModelFolder.load(model.path).decoding == DecodingOptions(beam=7, certain=0.5)
+    Language.build({"JADE": 4}, BARS).save(model.language)
+    with pytest.raises(ModelError, match=r"model\.onnx or .*language\.npz is not the file"):
+        ModelFolder.load(model.path)
+
+
+def test_a_model_from_before_there_was_a_search_is_greedy(tmp_path: Path) -> None:
+    model = changed(bar_model(tmp_path / "bars"), decoding=...)
+    assert ModelFolder.load(model.path) == model
 
 
 def test_a_flipped_bit_in_the_network_is_noticed(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import io
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from conftest import BARS, SHARPNESS, SPEC, STRIDE, bar_model, bars, greys
 from PIL import Image
 
 from penname import ctc
+from penname.alphabet import Alphabet
+from penname.beam import Candidate, DecodingOptions, search
 from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
-from penname.line_image import PAPER, line_image
+from penname.language import Language
+from penname.line_image import PAPER, line_image, on_canvas
 from penname.model_folder import Calibration
-from penname.recognizer import WINDOW, Character, Prediction, Recognizer
+from penname.recognizer import WINDOW, Character, Network, Prediction, Recognizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,6 +195,109 @@ def test_calibration_is_applied_to_the_line_confidence(tmp_path: Path) -> None:
     logit = np.log(plain.confidence / (1 - plain.confidence))
     assert prediction.confidence == pytest.approx(1 / (1 + np.exp(1 - 0.5 * logit)), rel=1e-4)
     assert prediction.characters == plain.characters
+
+
+def doubted(network: Network, text: str, other: str, share: float) -> Network:
+    """Return the network in doubt: where it would write `text`, `other` has that share."""
+    labels, others = BARS.encode(text), BARS.encode(other)
+
+    def doubting(images: np.ndarray) -> np.ndarray:
+        probabilities = np.exp(network(images))
+        for index, (label, instead) in enumerate(zip(labels, others, strict=True)):
+            if label != instead:
+                frames = probabilities[:, 1 + 3 * index : 3 + 3 * index]
+                frames[:, :, instead] = share * frames[:, :, label]
+                frames[:, :, label] *= 1 - share
+        return np.asarray(np.log(np.maximum(probabilities, 1e-30)))
+
+    return doubting
+
+
+@pytest.fixture(scope="module")
+def searching(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
+    """A recognizer that knows three words."""
+    model = bar_model(tmp_path_factory.mktemp("searching") / "bars")
+    Language.build({"CAFE": 90, "DEAF": 5, "JADE": 40}, BARS).save(model.language)
+    replace(model, decoding=DecodingOptions()).save()
+    return Recognizer.load(model.path)
+
+
+def test_a_search_writes_the_word_where_the_network_doubts(
+    searching: Recognizer, recognizer: Recognizer
+) -> None:
+    network = doubted(recognizer.network, "CAFF", "CAFE", 0.45)
+    greedy = Recognizer(recognizer.model, network).read([bars("CAFF")])[0]
+    found = Recognizer(searching.model, network).read([bars("CAFF")])[0]
+    assert (greedy.text, found.text) == ("CAFF", "CAFE")
+    assert [replace(c, confidence=0) for c in found.characters[:3]] == [
+        replace(c, confidence=0) for c in greedy.characters[:3]
+    ]
+    last = found.characters[3]  # within the two frames in doubt
+    assert last.character == "E"
+    assert 80 <= last.start < last.end <= 96
+    assert last.confidence < 0.5 < greedy.characters[2].confidence
+
+
+def test_the_search_gives_alternatives_whose_confidences_are_shares(
+    searching: Recognizer, recognizer: Recognizer
+) -> None:
+    network = doubted(recognizer.network, "CAFF", "CAFE", 0.45)
+    (plain,) = Recognizer(searching.model, network).read([bars("CAFF")])
+    log_probs = network(on_canvas([bars("CAFF")], SPEC.canvas_width(bars("CAFF").shape[1])))
+    assert searching.language
+    assert searching.model.decoding
+    ((best, *others),) = search(log_probs, searching.language, searching.model.decoding)
+    assert plain.confidence == pytest.approx(best.share)
+    assert [a.text for a in plain.alternatives] == [BARS.decode(c.labels) for c in others]
+    assert [a.confidence for a in plain.alternatives] == pytest.approx([c.share for c in others])
+    assert "CAFF" in [a.text for a in plain.alternatives]
+
+    model = replace(searching.model, confidence=Calibration(slope=0.5, intercept=-1))
+    (calibrated,) = Recognizer(model, network).read([bars("CAFF")])
+    assert calibrated.confidence < plain.confidence
+    ratios = [
+        after.confidence / before.confidence
+        for after, before in zip(calibrated.alternatives, plain.alternatives, strict=True)
+    ]
+    expected = (1 - calibrated.confidence) / (1 - plain.confidence)
+    assert ratios == pytest.approx([expected] * len(ratios))
+
+
+def test_a_certain_reading_is_not_searched(
+    searching: Recognizer, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+
+    def counting(log_probs: np.ndarray, *rest: Any) -> list[list[Candidate]]:
+        searched.append(len(log_probs))
+        return search(log_probs, *rest)
+
+    monkeypatch.setattr("penname.recognizer.search", counting)
+    (greedy,) = recognizer.read([bars("BB")])
+    for certain, expected in ((greedy.confidence - 1e-6, 0), (greedy.confidence + 1e-6, 1)):
+        model = replace(searching.model, decoding=DecodingOptions(certain=certain))
+        (prediction,) = Recognizer(model, recognizer.network).read([bars("BB")])
+        assert prediction.text == "BB"
+        assert searched.pop() == expected
+    assert recognizer.read([bars("BB")]) == [greedy]
+    assert searched == []
+
+
+def test_a_search_reads_a_line_the_same_alone_and_in_a_batch(searching: Recognizer) -> None:
+    pictures = [bars(text) for text in TEXTS * 3]
+    together = searching.read(pictures, batch_size=5)
+    alone = [searching.read([picture])[0] for picture in pictures]
+    for one, other in zip(together, alone, strict=True):
+        assert one.text == other.text
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-6)
+
+
+def test_the_language_of_another_alphabet_is_refused(tmp_path: Path) -> None:
+    model = bar_model(tmp_path / "bars")
+    Language.build({"CAFE": 1}, Alphabet("ABCDEFGHIK")).save(model.language)
+    replace(model, decoding=DecodingOptions()).save()
+    with pytest.raises(ModelError, match="'ABCDEFGHIK' is not the model's, 'ABCDEFGHIJ'"):
+        Recognizer.load(model.path)
 
 
 def test_json_has_exactly_its_keys() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from penname import ctc
 from penname.alphabet import BLANK
+from penname.errors import OptionError
 from penname.options import option
 
 if TYPE_CHECKING:
@@ -34,7 +35,14 @@ class DecodingOptions:
     beam: int = option(16, "prefixes kept per line and frame")
     characters: int = option(4, "characters tried per frame, the likeliest")
     candidates: int = option(6, "texts scored exactly per line")
-    certain: float = option(0.99, "a greedy reading with this probability is taken as it is")
+    certain: float = option(0.97, "a greedy reading with this probability is taken as it is")
+
+    def __post_init__(self) -> None:
+        for name in ("beam", "characters", "candidates"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}; it is at least 1")
+        if self.language_weight < 0:
+            raise OptionError(f"language_weight is {self.language_weight}; it is at least 0")
 
 
 @dataclass(frozen=True, slots=True)

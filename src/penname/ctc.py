@@ -3,7 +3,8 @@
 Greedy decoding takes the best label of every frame, merges repeats and drops blanks (Graves et al.
 2006, section 3.2). Confidence comes in two sizes, each with one definition:
 
-- of a character: the largest probability the network gives it in any frame of its span;
+- of a character: the largest probability the network gives it in any frame of its span, which
+  lies on the likeliest single path that writes the text: `greedy`, or `align` for another text;
 - of a line: P(text | image), summed over every alignment that writes the text, `log_likelihood`.
 """
 
@@ -33,7 +34,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The greedy reading of one line: its labels, and the characters they stand for."""
+    """The reading of one line: its labels, and the characters they stand for."""
 
     labels: tuple[int, ...]
     characters: tuple[Span, ...]
@@ -83,6 +84,24 @@ def greedy_batch(log_probs: np.ndarray, alphabet: Alphabet) -> list[Decoded]:
     ]
 
 
+def align(log_probs: np.ndarray, labels: Labels, alphabet: Alphabet) -> Decoded:
+    """Return the reading with these labels of one line's log_probs (T, C), on its likeliest path.
+
+    The labels must fit: `frames_needed(labels)` is at most T.
+    """
+    assert frames_needed(labels) <= len(log_probs), (labels, log_probs.shape)
+    states = _with_blanks([labels], 2 * len(labels) + 1)  # (1, S)
+    emitted = np.maximum(log_probs[:, states[0]].astype(np.float64), IMPOSSIBLE)  # (T, S)
+    path = _best_path(emitted, _may_skip(states)[0])
+    spans = []
+    for index, label in enumerate(labels):
+        frames = np.flatnonzero(path == 2 * index + 1)
+        peak = float(np.exp(log_probs[frames, label].max()))
+        character = alphabet.characters[label - 1]
+        spans.append(Span(character, int(frames[0]), int(frames[-1]) + 1, peak))
+    return Decoded(tuple(int(label) for label in labels), tuple(spans))
+
+
 def log_likelihood(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarray:
     """Return log P(labels[n] | line n), summed over all alignments: (N, T, C) -> (N,) float64.
 
@@ -105,6 +124,26 @@ def log_likelihood(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarra
     rows = np.arange(len(states))
     ends = np.logaddexp(forward[rows, 2 * lengths + 2], forward[rows, 2 * lengths + 1])
     return np.where(ends > IMPOSSIBLE / 2, ends, -np.inf)
+
+
+def _best_path(emitted: np.ndarray, may_skip: np.ndarray) -> np.ndarray:
+    """Return the state in each frame of the likeliest path: (T, S), (S,) -> (T,). Viterbi."""
+    frames, states = emitted.shape
+    skip_cost = np.where(may_skip, 0.0, IMPOSSIBLE)
+    score = np.full(states + 2, IMPOSSIBLE)  # two before state 0, as in `log_likelihood`
+    score[1] = 0.0
+    moves = np.empty((frames, states), dtype=np.intp)  # how many states back the path came from
+    for frame in range(frames):
+        ways = np.stack([score[2:], score[1:-1], score[:-2] + skip_cost])
+        moves[frame] = ways.argmax(axis=0)
+        score[2:] = ways.max(axis=0) + emitted[frame]
+        score[1] = IMPOSSIBLE
+    path = np.empty(frames, dtype=np.intp)
+    state = states - 1 - int(score[-2] > score[-1])  # the last blank, or the label before it
+    for frame in reversed(range(frames)):
+        path[frame] = state
+        state -= moves[frame, state]
+    return path
 
 
 def _with_blanks(labels: Sequence[Labels], width: int) -> np.ndarray:

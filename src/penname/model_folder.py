@@ -1,11 +1,13 @@
 """Model folder: what a Recognizer loads, and everything needed to use it.
 
     model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride
-    model.json   alphabet, image spec, stride, checksum, and where the model comes from
+    language.npz how probable a text is, when decoding is a search (see `penname.beam`)
+    model.json   alphabet, image spec, stride, decoding, checksum, and where the model comes from
     card.md      what it was trained on and how well it reads, for people
 
 `ModelFolder.save` writes model.json last, and its checksum is verified on load, so a folder that
-was only half written or whose files do not belong together is never used.
+was only half written or whose files do not belong together is never used. The checksum is that of
+model.onnx, with language.npz after it when there is one to use.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 
 from penname import __version__
 from penname.alphabet import Alphabet
+from penname.beam import DecodingOptions
 from penname.errors import ModelError, PennameError
 from penname.line_image import ImageSpec
 from penname.options import from_json, to_json
@@ -31,17 +34,17 @@ CERTAIN = -1e-6  # float32 log_probs cannot tell a larger log probability from 0
 
 @dataclass(frozen=True)
 class Calibration:
-    """Turns the likelihood of a reading into the share of such readings that are right.
+    """Turns the share that a text has of its line into the share of such readings that are right.
 
-    Platt scaling (Platt 1999) on the logit of P(text | image).
+    Platt scaling (Platt 1999) on the logit of the share: without a search, P(text | image).
     """
 
     slope: float
     intercept: float
 
-    def confidence(self, log_likelihood: float) -> float:
-        """Return sigmoid(slope * logit(P) + intercept), a number in 0..1."""
-        certain = min(log_likelihood, CERTAIN)
+    def confidence(self, log_share: float) -> float:
+        """Return sigmoid(slope * logit(share) + intercept), a number in 0..1."""
+        certain = min(log_share, CERTAIN)
         logit = certain - math.log(-math.expm1(certain))
         return 0.5 + 0.5 * math.tanh((self.slope * logit + self.intercept) / 2)
 
@@ -58,12 +61,18 @@ class ModelFolder:
     created: str  # when, ISO 8601
     training: dict[str, Any] = field(default_factory=dict)  # options and scores
     confidence: Calibration | None = None
+    decoding: DecodingOptions | None = None  # None is greedy
     penname: str = __version__  # the version that wrote it
 
     @property
     def onnx(self) -> Path:
         """The network's file."""
         return self.path / "model.onnx"
+
+    @property
+    def language(self) -> Path:
+        """The language's file, used when decoding is a search."""
+        return self.path / "language.npz"
 
     @classmethod
     def load(cls, model: str | Path) -> ModelFolder:
@@ -82,18 +91,37 @@ class ModelFolder:
             loaded = cls(folder, **_fields(values))
         except (PennameError, TypeError, ValueError) as error:
             raise ModelError(f"{file}: {error}; export the model again") from error
-        if _checksum(loaded.onnx) != checksum:
+        if loaded.checksum() != checksum:
             raise ModelError(
-                f"{loaded.onnx} is not the file that {file.name} was written for (sha256 differs); "
-                "copy or export the model again"
+                f"{' or '.join(map(str, loaded.files))} is not the file that {file.name} was "
+                "written for (sha256 differs); copy or export the model again"
             )
         return loaded
 
-    def save(self) -> None:
-        """Write model.json for the model.onnx that is already in the folder.
+    @property
+    def files(self) -> list[Path]:
+        """The files that reading needs besides model.json."""
+        return [self.onnx, self.language] if self.decoding else [self.onnx]
+
+    def checksum(self) -> str:
+        """Return the sha256 of the files, one after the other.
 
         Raises:
-            ModelError: when there is no model.onnx.
+            ModelError: when one is missing.
+        """
+        digest = hashlib.sha256()
+        for file in self.files:
+            try:
+                digest.update(file.read_bytes())
+            except FileNotFoundError:
+                raise ModelError(f"{file}: no such file; copy or export the model again") from None
+        return digest.hexdigest()
+
+    def save(self) -> None:
+        """Write model.json for the files that are already in the folder.
+
+        Raises:
+            ModelError: when one is missing.
         """
         values = {
             "format": FORMAT,
@@ -104,8 +132,9 @@ class ModelFolder:
             "alphabet": self.alphabet.characters,
             "image": to_json(self.image),
             "stride": self.stride,
-            "sha256": _checksum(self.onnx),
+            "sha256": self.checksum(),
             "confidence": self.confidence and asdict(self.confidence),
+            "decoding": self.decoding and to_json(self.decoding),
             "training": self.training,
         }
         unfinished = self.path / "model.json.part"
@@ -150,6 +179,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values of model.json as fields of ModelFolder, every name accounted for."""
+    values = {"decoding": None} | values  # models from before there was a search lack it
     names = {each.name for each in fields(ModelFolder)} - {"path"}
     if names != set(values):
         odd = ", ".join(sorted(names ^ set(values)))
@@ -158,17 +188,10 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("alphabet is not a string of characters")
     if not isinstance(values["stride"], int) or values["stride"] < 1:
         raise ValueError(f"stride is {values['stride']!r}, not a number of pixels")
-    calibration = values["confidence"]
+    calibration, decoding = values["confidence"], values["decoding"]
     return values | {
         "alphabet": Alphabet(values["alphabet"]),
         "image": from_json(ImageSpec, values["image"]),
         "confidence": calibration and Calibration(**calibration),
+        "decoding": None if decoding is None else from_json(DecodingOptions, decoding),
     }
-
-
-def _checksum(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise ModelError(f"{file}: no such file; copy or export the model again") from None

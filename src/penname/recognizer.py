@@ -12,15 +12,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from math import exp
+from math import inf, log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from penname import ctc
+from penname.beam import Candidate, search
 from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
+from penname.language import Language
 from penname.line_image import Grey, Source, decode, line_image, on_canvas
 from penname.model_folder import ModelFolder
 
@@ -44,7 +46,7 @@ class Character:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another text the line may hold."""
+    """Another text the line may hold; with the text itself, confidences sum to at most 1."""
 
     text: str
     confidence: float
@@ -54,8 +56,10 @@ class Alternative:
 class Prediction:
     """What was read in one picture; `error` says why nothing could be.
 
-    The confidence is P(text | image) over all alignments, calibrated by the model's own numbers
-    where it has them. `file` is empty for a picture that came without a name.
+    The confidence is the text's share of what all texts are worth: P(text | image) over all
+    alignments, weighed with P(text) when the model has a language (`penname.beam.search`). It is
+    calibrated by the model's own numbers where it has them. `file` is empty for a picture that
+    came without a name.
     """
 
     file: str
@@ -79,11 +83,15 @@ class Recognizer:
     Args:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C).
+
+    Raises:
+        ModelError: when the model's decoding needs a language that is missing or damaged.
     """
 
     def __init__(self, model: ModelFolder, network: Network) -> None:
         self.model = model
         self.network = network
+        self.language = _language(model)
 
     @property
     def name(self) -> str:
@@ -171,28 +179,69 @@ class Recognizer:
                 f"{self.model.path}: the network gave {log_probs.shape} for an alphabet "
                 f"and a stride that make {expected}; export the model again"
             )
-        decoded = ctc.greedy_batch(log_probs, self.model.alphabet)
-        likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in decoded])
-        for line, reading, likelihood in zip(lines, decoded, likelihoods.tolist(), strict=True):
-            characters = tuple(self._character(span, line.shape[1]) for span in reading.characters)
-            yield Prediction("", reading.text, self._confidence(likelihood), characters)
+        for line, (decoded, texts) in zip(lines, self._decode(log_probs), strict=True):
+            yield self._prediction(decoded, texts, line.shape[1])
+
+    def _decode(self, log_probs: np.ndarray) -> list[tuple[ctc.Decoded, list[Candidate]]]:
+        """Return the reading of each line of log_probs (N, T, C), and its texts, best first."""
+        greedy = ctc.greedy_batch(log_probs, self.model.alphabet)
+        likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in greedy])
+        shares = np.exp(np.minimum(likelihoods, 0.0))
+        readings = [
+            (line, [Candidate(line.labels, share)])
+            for line, share in zip(greedy, shares.tolist(), strict=True)
+        ]
+        if self.language and self.model.decoding:
+            doubtful = np.flatnonzero(shares < self.model.decoding.certain)
+            found = search(log_probs[doubtful], self.language, self.model.decoding)
+            for row, texts in zip(doubtful, found, strict=True):
+                labels = texts[0].labels
+                if labels != (decoded := greedy[row]).labels:
+                    decoded = ctc.align(log_probs[row], labels, self.model.alphabet)
+                readings[row] = (decoded, texts)
+        return readings
+
+    def _prediction(self, decoded: ctc.Decoded, texts: list[Candidate], width: int) -> Prediction:
+        """Return the prediction for a line image of that width, of the file to be filled in."""
+        share = texts[0].share
+        confidence = self._confidence(share)
+        left = (1 - confidence) / (1 - share) if share < 1 else 0.0
+        alternatives = tuple(
+            Alternative(self.model.alphabet.decode(text.labels), left * text.share)
+            for text in texts[1:]
+        )
+        characters = tuple(self._character(span, width) for span in decoded.characters)
+        return Prediction("", decoded.text, confidence, characters, alternatives)
 
     def _character(self, span: ctc.Span, width: int) -> Character:
         """Return the span in pixels, within the line image of that width."""
         start, end = (min(frame * self.model.stride, width) for frame in (span.start, span.end))
         return Character(span.character, start, end, min(span.confidence, 1.0))
 
-    def _confidence(self, log_likelihood: float) -> float:
+    def _confidence(self, share: float) -> float:
         calibration = self.model.confidence
-        return (
-            calibration.confidence(log_likelihood) if calibration else exp(min(log_likelihood, 0))
-        )
+        if calibration is None:
+            return share
+        return calibration.confidence(log(share) if share else -inf)
 
 
 def cores() -> int:
     """Return the number of cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _language(model: ModelFolder) -> Language | None:
+    """Return the language that the model's decoding needs."""
+    if model.decoding is None:
+        return None
+    language = Language.load(model.language)
+    if language.alphabet != model.alphabet:
+        raise ModelError(
+            f"{model.language}: its alphabet {language.alphabet.characters!r} is not the model's, "
+            f"{model.alphabet.characters!r}; build the language again"
+        )
+    return language
 
 
 def _onnx(file: Path, threads: int) -> Network:
