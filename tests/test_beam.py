@@ -11,7 +11,7 @@ import pytest
 from penname import beam
 from penname.alphabet import BLANK, Alphabet
 from penname.beam import DecodingOptions, search
-from penname.ctc import IMPOSSIBLE, log_likelihood
+from penname.ctc import log_likelihood
 from penname.language import Language
 
 ABC = Alphabet("ABC")
@@ -122,6 +122,27 @@ def test_the_shares_leave_room_for_texts_not_kept(language: Language, kept: int)
     assert sum(c.share for c in candidates) < 1
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.usefixtures("exact")
+def test_the_texts_kept_are_those_worth_most(language: Language, seed: int) -> None:
+    """Which needs the end of the text: AB is a name, ABB only the beginning of one."""
+    log_probs = random_log_probs(3, 5, scale=1.0, seed=seed)
+    options = DecodingOptions(language_weight=1.0, **EVERYTHING | {"candidates": 3})
+    for line, candidates in zip(log_probs, search(log_probs, language, options), strict=True):
+        every = by_enumeration(line)
+        likes = np.exp(language.log_prob(list(every)))
+        worth = {text: every[text] * like for text, like in zip(every, likes, strict=True)}
+        best = sorted(every, key=lambda text: worth[text], reverse=True)[:3]
+        assert [c.labels for c in candidates] == best
+
+
+def test_a_long_line_does_not_fade_away(language: Language) -> None:
+    log_probs = random_log_probs(1, 800, scale=0.3)  # 0.25 ** 800 is 0 in double precision
+    for candidates in search(log_probs, language, DecodingOptions(language_weight=0.1)):
+        assert len(candidates) == DecodingOptions().candidates
+        assert len(candidates[0].labels) > 100
+
+
 def test_without_weight_a_share_is_the_likelihood(language: Language) -> None:
     log_probs = random_log_probs(6, 9)
     found = search(log_probs, language, DecodingOptions(language_weight=0.0))
@@ -162,16 +183,28 @@ def test_quiet_frames_are_passed_over_without_a_trace(
     ]
 
 
-def test_a_line_reads_the_same_alone_and_in_a_batch(language: Language) -> None:
+def test_a_line_reads_the_same_alone_and_in_a_batch(
+    language: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log_probs = random_log_probs(12, 10, scale=3)
     together = search(log_probs, language, DecodingOptions())
     assert together == [search(line[None], language, DecodingOptions())[0] for line in log_probs]
-    longer = np.full((12, 25, 4), IMPOSSIBLE)
-    longer[:, :, BLANK] = 0.0
-    longer[:, :10] = log_probs
-    for line, others in zip(together, search(longer, language, DecodingOptions()), strict=True):
-        assert [c.labels for c in line] == [c.labels for c in others]
-        assert [c.share for c in line] == pytest.approx([c.share for c in others])
+    monkeypatch.setattr(beam, "QUIET", 0.9)  # as if what lies in quiet frames mattered
+    lost = search(log_probs, language, DecodingOptions())
+    assert lost == [search(line[None], language, DecodingOptions())[0] for line in log_probs]
+    monkeypatch.undo()
+
+
+def test_lines_of_any_lengths_come_back_in_order(
+    language: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [random_log_probs(1, 3 + i * 7 % 11, scale=3, seed=i)[0] for i in range(11)]
+    monkeypatch.setattr(beam, "TOGETHER", 4)
+    together = search(lines, language, DecodingOptions())
+    for line, candidates in zip(lines, together, strict=True):
+        (alone,) = search([line], language, DecodingOptions())
+        assert [c.labels for c in candidates] == [c.labels for c in alone]
+        assert [c.share for c in candidates] == pytest.approx([c.share for c in alone])
 
 
 def test_single_precision_and_blank_lines(language: Language) -> None:

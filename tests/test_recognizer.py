@@ -268,7 +268,7 @@ def test_a_certain_reading_is_not_searched(
 ) -> None:
     searched = []
 
-    def counting(log_probs: np.ndarray, *rest: Any) -> list[list[Candidate]]:
+    def counting(log_probs: list[np.ndarray], *rest: Any) -> list[list[Candidate]]:
         searched.append(len(log_probs))
         return search(log_probs, *rest)
 
@@ -284,9 +284,12 @@ def test_a_certain_reading_is_not_searched(
 
 
 def test_a_search_reads_a_line_the_same_alone_and_in_a_batch(searching: Recognizer) -> None:
+    model = replace(searching.model, decoding=DecodingOptions(certain=1.1))
+    everything = Recognizer(model, searching.network)
     pictures = [bars(text) for text in TEXTS * 3]
-    together = searching.read(pictures, batch_size=5)
-    alone = [searching.read([picture])[0] for picture in pictures]
+    together = everything.read(pictures, batch_size=5)
+    alone = [everything.read([picture])[0] for picture in pictures]
+    assert [p.text for p in together] == TEXTS * 3
     for one, other in zip(together, alone, strict=True):
         assert one.text == other.text
         assert one.confidence == pytest.approx(other.confidence, abs=1e-6)

@@ -20,10 +20,13 @@ from penname.errors import OptionError
 from penname.options import option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from penname.language import Language, Prefixes
 
 QUIET = 1e-3  # a frame with no character likelier than this only separates those around it
 NEGLIGIBLE = 1e-4  # a prefix or text worth less than this share of the best is not followed
+TOGETHER = 64  # lines searched at once; a line takes 0.6 ms so, 1.3 among 8, and 4 alone
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # of the rolling hash that tells prefixes apart
 
 
@@ -78,14 +81,37 @@ class _Extensions:
 
 
 def search(
-    log_probs: np.ndarray, language: Language, options: DecodingOptions
+    log_probs: Sequence[np.ndarray] | np.ndarray, language: Language, options: DecodingOptions
 ) -> list[list[Candidate]]:
-    """Return the best texts of each line of log_probs (N, T, C), best first.
+    """Return the best texts of each line, best first, from log_probs (T, C) of any lengths.
 
     What was not searched is taken to please the language as much as the best text does, so the
     shares of a line's texts sum to at most 1, and with weight 0 a share is P(text | image).
     """
-    frames = _busy_frames(np.exp(log_probs.astype(np.float64)))
+    order = sorted(range(len(log_probs)), key=lambda line: len(log_probs[line]))
+    found: dict[int, list[Candidate]] = {}
+    for start in range(0, len(order), TOGETHER):
+        batch = order[start : start + TOGETHER]
+        texts = _search_batch(_padded([log_probs[line] for line in batch]), language, options)
+        found.update(zip(batch, texts, strict=True))
+    return [found[line] for line in range(len(log_probs))]
+
+
+def _padded(log_probs: list[np.ndarray]) -> np.ndarray:
+    """Return the lines (T, C) in one array (N, T, C), filled up with certain blanks."""
+    frames = max(map(len, log_probs))
+    padded = np.full((len(log_probs), frames, log_probs[0].shape[1]), ctc.IMPOSSIBLE)
+    padded[:, :, BLANK] = 0.0
+    for row, line in zip(padded, log_probs, strict=True):
+        row[: len(line)] = line
+    return padded
+
+
+def _search_batch(
+    log_probs: np.ndarray, language: Language, options: DecodingOptions
+) -> list[list[Candidate]]:
+    """Return the best texts of each line of log_probs (N, T, C), best first."""
+    frames = _busy_frames(np.exp(log_probs))
     beams = _start(len(frames), frames.shape[1], language)
     for frame in frames.swapaxes(0, 1):  # (N, C)
         beams = _advance(beams, frame, language, options)

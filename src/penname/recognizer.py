@@ -27,6 +27,7 @@ from penname.line_image import Grey, Source, decode, line_image, on_canvas
 from penname.model_folder import ModelFolder
 
 Network = Callable[[np.ndarray], np.ndarray]
+Reading = tuple[ctc.Decoded, list[Candidate]]  # how the best text is written; the texts, best first
 
 WINDOW = 1024  # pictures in memory at a time; some 15 MB of line images
 
@@ -143,13 +144,18 @@ class Recognizer:
                     f"the model reads ({self.model.image.height}, w)"
                 )
             groups[self.model.image.canvas_width(line.shape[1])].append(index)
-        read: dict[int, Prediction] = {}
+        log_probs: dict[int, np.ndarray] = {}  # index -> (T, C)
+        readings: dict[int, Reading] = {}
         for width, group in groups.items():
             for start in range(0, len(group), batch_size):
                 batch = group[start : start + batch_size]
-                predictions = self._read_batch([lines[index] for index in batch], width)
-                read.update(zip(batch, predictions, strict=True))
-        return [read[index] for index in range(len(lines))]
+                rows = self._run([lines[index] for index in batch], width)  # (N, T, C)
+                log_probs.update(zip(batch, rows, strict=True))
+                readings.update(zip(batch, self._greedy(rows), strict=True))
+        readings |= self._searched(readings, log_probs)
+        return [
+            self._prediction(readings[index], line.shape[1]) for index, line in enumerate(lines)
+        ]
 
     def _prepare(self, source: Source | Input) -> tuple[str, Grey | str]:
         """Return the picture's name and its line image, or why there is none."""
@@ -171,7 +177,8 @@ class Recognizer:
             else:
                 yield replace(next(read), file=file)
 
-    def _read_batch(self, lines: list[Grey], width: int) -> Iterator[Prediction]:
+    def _run(self, lines: list[Grey], width: int) -> np.ndarray:
+        """Return the network's log_probs (N, T, C) for lines on canvases of that width."""
         log_probs = self.network(on_canvas(lines, width))  # (N, 1, H, W) -> (N, T, C)
         expected = (len(lines), width // self.model.stride, self.model.alphabet.classes)
         if log_probs.shape != expected:
@@ -179,30 +186,38 @@ class Recognizer:
                 f"{self.model.path}: the network gave {log_probs.shape} for an alphabet "
                 f"and a stride that make {expected}; export the model again"
             )
-        for line, (decoded, texts) in zip(lines, self._decode(log_probs), strict=True):
-            yield self._prediction(decoded, texts, line.shape[1])
+        return log_probs
 
-    def _decode(self, log_probs: np.ndarray) -> list[tuple[ctc.Decoded, list[Candidate]]]:
-        """Return the reading of each line of log_probs (N, T, C), and its texts, best first."""
-        greedy = ctc.greedy_batch(log_probs, self.model.alphabet)
-        likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in greedy])
-        shares = np.exp(np.minimum(likelihoods, 0.0))
-        readings = [
+    def _greedy(self, log_probs: np.ndarray) -> list[Reading]:
+        """Return the greedy reading of each line of log_probs (N, T, C)."""
+        decoded = ctc.greedy_batch(log_probs, self.model.alphabet)
+        likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in decoded])
+        shares = np.exp(np.minimum(likelihoods, 0.0)).tolist()
+        return [
             (line, [Candidate(line.labels, share)])
-            for line, share in zip(greedy, shares.tolist(), strict=True)
+            for line, share in zip(decoded, shares, strict=True)
         ]
-        if self.language and self.model.decoding:
-            doubtful = np.flatnonzero(shares < self.model.decoding.certain)
-            found = search(log_probs[doubtful], self.language, self.model.decoding)
-            for row, texts in zip(doubtful, found, strict=True):
-                labels = texts[0].labels
-                if labels != (decoded := greedy[row]).labels:
-                    decoded = ctc.align(log_probs[row], labels, self.model.alphabet)
-                readings[row] = (decoded, texts)
+
+    def _searched(
+        self, greedy: dict[int, Reading], log_probs: dict[int, np.ndarray]
+    ) -> dict[int, Reading]:
+        """Return better readings for those that are not certain, by index as the greedy ones."""
+        if not (self.language and self.model.decoding):
+            return {}
+        certain = self.model.decoding.certain
+        doubtful = {i: log_probs[i] for i, (_, [text]) in greedy.items() if text.share < certain}
+        found = search(list(doubtful.values()), self.language, self.model.decoding)
+        readings = {}
+        for (index, frames), texts in zip(doubtful.items(), found, strict=True):
+            decoded, _ = greedy[index]
+            if decoded.labels != (labels := texts[0].labels):
+                decoded = ctc.align(frames, labels, self.model.alphabet)
+            readings[index] = (decoded, texts)
         return readings
 
-    def _prediction(self, decoded: ctc.Decoded, texts: list[Candidate], width: int) -> Prediction:
-        """Return the prediction for a line image of that width, of the file to be filled in."""
+    def _prediction(self, reading: Reading, width: int) -> Prediction:
+        """Return the prediction for a line image of that width, its file to be filled in."""
+        decoded, texts = reading
         share = texts[0].share
         confidence = self._confidence(share)
         left = (1 - confidence) / (1 - share) if share < 1 else 0.0
