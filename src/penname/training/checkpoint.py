@@ -1,8 +1,8 @@
 """Checkpoint: a directory from which training goes on as if it had never stopped.
 
-`step-000123/` holds `network.safetensors`, `average.safetensors`, `optimizer.safetensors` and a
-readable `state.json`. It is written under a temporary name, synced and renamed, so one that can be
-seen is whole; the one before is deleted only then. Nothing is pickled.
+`step-00000123/` holds `network.safetensors`, `average.safetensors`, `optimizer.safetensors` and a
+readable `state.json`. It is written under a temporary name, synced and renamed to a name that is
+new, so one that can be seen is whole; the one before is deleted only then. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from penname.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
 
 PREFIX = "step-"
 
@@ -32,17 +35,16 @@ def save(
 ) -> Path:
     """Write the checkpoint of `state["step"]` into `folder` and delete older ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{PREFIX}{state['step']:08d}"
+    path = _new_name(folder, state["step"])
+    for unfinished in folder.glob(f".{PREFIX}*.partial"):  # of runs that were killed
+        shutil.rmtree(unfinished)
     temporary = folder / f".{path.name}.partial"
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     save_tensors(network.state_dict(), temporary / "network.safetensors")
     save_tensors(average.state_dict(), temporary / "average.safetensors")
     save_tensors(_optimizer_tensors(network, optimizer), temporary / "optimizer.safetensors")
     write_json(temporary / "state.json", state)
     _sync(temporary)
-    if path.exists():  # the same step again: a run stopped just after it was saved
-        shutil.rmtree(path)
     temporary.rename(path)
     _sync(folder)
     for other in _all(folder):
@@ -58,14 +60,18 @@ def latest(folder: Path) -> Path | None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Return the readable part of a checkpoint."""
+    """Return the readable part of a checkpoint.
+
+    Raises:
+        TrainingError: it is missing or damaged.
+    """
     try:
-        state: dict[str, Any] = json.loads((path / "state.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        state = json.loads((path / "state.json").read_text("utf-8"))
+        return dict(state)
+    except (OSError, ValueError, TypeError) as error:
         raise TrainingError(
-            f"{path}: no readable state.json ({error}); not a checkpoint?"
+            f"{path / 'state.json'}: {error}; delete {path} to go on from an older checkpoint"
         ) from None
-    return state
 
 
 def load(
@@ -80,7 +86,7 @@ def load(
         for weight in group["params"]:
             prefix = f"{names[id(weight)]}/"
             optimizer.state[weight] = {
-                key.removeprefix(prefix): value.to(weight.device) if value.dim() else value
+                key.removeprefix(prefix): _like(weight, value)
                 for key, value in tensors.items()
                 if key.startswith(prefix)
             }
@@ -117,11 +123,29 @@ def _optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> 
     }
 
 
+def _like(weight: Tensor, value: Tensor) -> Tensor:
+    """Return a value of the optimiser laid out in memory as its weight is, as AdamW made it.
+
+    Another layout takes other loops through the same update, and those may round differently.
+    """
+    return torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
+
+
+def _new_name(folder: Path, step: int) -> Path:
+    """Return a free name that sorts last; the same step is saved twice where a run ends."""
+    name = f"{PREFIX}{step:08d}"
+    while any(other.name.startswith(name) for other in _all(folder)):
+        name += "+"
+    return folder / name
+
+
 def _all(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{PREFIX}*")) if folder.is_dir() else []
 
 
 def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no handle for a folder
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -8,18 +8,22 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from penname.alphabet import Alphabet
 from penname.ctc import frames_needed
 from penname.errors import TrainingError
-from penname.ground_truth.pack import Pack
 from penname.line_image import PAPER
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from penname.alphabet import Alphabet
+    from penname.ground_truth.pack import Pack
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ class Batch:
     ids: np.ndarray
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on `device`; the label lengths stay on the host, where CTC wants them."""
+        """Return the batch on `device`; label lengths stay on the host, where CTC wants them."""
         return Batch(
             self.images.to(device, non_blocking=True),
             self.labels.to(device, non_blocking=True),
@@ -54,9 +58,7 @@ class Lines:
     when they are loaded: CTC would make their loss infinite.
     """
 
-    def __init__(
-        self, packs: Sequence[Pack], split: str, alphabet: Alphabet, stride: int, name: str = ""
-    ) -> None:
+    def __init__(self, packs: Sequence[Pack], split: str, alphabet: Alphabet, stride: int) -> None:
         self.packs, self.alphabet = packs, alphabet
         self.set_aside: list[str] = []
         chosen = [(p, i) for p, pack in enumerate(packs) for i in pack.indices(split)]
@@ -138,8 +140,14 @@ def in_order(lines: Lines, batch_size: int) -> list[np.ndarray]:
     return batches
 
 
-def loaded(lines: Lines, batches: Sequence[np.ndarray], device: torch.device) -> Iterator[Batch]:
-    """Yield the batches on `device`, filled by a thread a few batches ahead."""
+def loaded(
+    lines: Lines, batches: Sequence[np.ndarray], device: torch.device
+) -> Generator[Batch, None, None]:
+    """Yield the batches on `device`, filled by a thread a few batches ahead; close it when done.
+
+    Raises:
+        TrainingError: a batch cannot be read.
+    """
     ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=4)
     stop = threading.Event()
 

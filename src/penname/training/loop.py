@@ -10,34 +10,38 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import os
 import signal
-import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from penname import __version__
-from penname.alphabet import Alphabet
-from penname.errors import TrainingError
+from penname.alphabet import BLANK
+from penname.errors import OptionError, TrainingError
 from penname.ground_truth.pack import Pack
-from penname.line_image import ImageSpec
 from penname.metrics import ErrorRate
 from penname.options import from_json, to_json
 from penname.training import checkpoint
 from penname.training.augment import augment
 from penname.training.data import Batch, Lines, in_order, loaded, plan
 from penname.training.loss import batch_loss
-from penname.training.model import STRIDE, build, parameters
+from penname.training.model import STRIDE, parameters
 from penname.training.options import TrainOptions, seconds
 from penname.training.progress import Progress
 from penname.training.start import Start, no_start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from penname.line_image import ImageSpec
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class State:
     loss_sum: float = 0.0  # of this epoch, per line
     lines_done: int = 0  # of this epoch
     set_aside: int = 0  # steps with a non-finite loss or gradient
+    bad_in_a_row: int = 0  # of them, those since the last good step
     seconds: float = 0.0
     best_cer: float = math.inf
     best_epoch: int = 0
@@ -67,7 +72,7 @@ class Run:
     def __init__(
         self, packs: Sequence[Pack], out: Path, options: TrainOptions, start: Start = no_start
     ) -> None:
-        self.options, self.out = options, out
+        self.options, self.out, self.packs = options, out, packs
         self.spec = _one_spec(packs)
         alphabet = packs[0].alphabet
         for pack in packs[1:]:
@@ -75,8 +80,12 @@ class Run:
         self.device = _device(options.device)
         torch.manual_seed(options.seed)
         self.alphabet, network = start(alphabet, self.spec, options)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        average = copy.deepcopy(network)  # before .to: a copy on a GPU scatters the LSTM's weights
+        self.network = _on_device(network, self.device)
+        self.average = _on_device(average, self.device).eval().requires_grad_(False)
+        # Batch norm's running statistics change in the forward pass, before a step is judged.
+        self.running = [b for b in self.network.buffers() if b.is_floating_point()]
+        self.running_before = [torch.clone(buffer) for buffer in self.running]
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), options.learning_rate, weight_decay=options.weight_decay
         )
@@ -86,10 +95,11 @@ class Run:
         self.passes = options.passes(len(packs))
         self.generator = torch.Generator(self.device)
         self.state = State()
-        self.bad_in_a_row = 0
-        if not len(self.train):
-            raise TrainingError("no training lines; pack some, or check the pack's splits")
-        self.steps_an_epoch = len(self.plan(0))
+        self.steps_an_epoch = len(self.plan(0)) if len(self.train) else 0
+        if not self.steps_an_epoch:
+            raise TrainingError(
+                "no training lines; pack some, or check the pack's splits and --mix"
+            )
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Return the batches of an epoch."""
@@ -104,12 +114,14 @@ class Run:
         rise = options.warmup * total if options.schedule == "onecycle" else 0
         if step < rise:
             return options.learning_rate * (0.04 + 0.96 * step / rise)
-        part = (step - rise) / max(1, total - rise)
+        # With fractions of packs epochs differ by a few steps, so a run may go on past `total`.
+        part = min(1.0, (step - rise) / max(1, total - rise))
         return options.learning_rate * (1e-4 + 0.5 * (1 - 1e-4) * (1 + math.cos(math.pi * part)))
 
     def step(self, batch: Batch) -> None:
         """Update the weights once, unless loss or gradient are not finite."""
         self._seed_step()
+        torch._foreach_copy_(self.running_before, self.running)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.state.step)
         loss, lines = self._loss(batch)
@@ -120,7 +132,7 @@ class Run:
         if math.isfinite(total) and math.isfinite(length):
             self.optimizer.step()
             self._average_weights()
-            self.bad_in_a_row = 0
+            self.state.bad_in_a_row = 0
             self.state.loss_sum += total
             self.state.lines_done += len(batch.ids)
         else:
@@ -130,11 +142,14 @@ class Run:
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         ink = augment(as_ink(batch.images), self.generator, self.options.augment)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self._autocast():
             logits, shortcut = self.network(ink.contiguous(memory_format=torch.channels_last))
         return batch_loss(
             logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut
         )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _seed_step(self) -> None:
         seed = _seed(self.options.seed, 2, self.state.step)
@@ -152,16 +167,18 @@ class Run:
         )
 
     def _set_aside(self, batch: Batch, lines: Tensor) -> None:
-        """Count a step that must not reach the weights; stop after a few in a row."""
+        """Undo and count a step that must not reach the weights; stop after a few in a row."""
+        torch._foreach_copy_(self.running, self.running_before)
         self.state.set_aside += 1
-        self.bad_in_a_row += 1
+        self.state.bad_in_a_row += 1
         bad = batch.ids[~torch.isfinite(lines).cpu().numpy()]
         named = ", ".join(self.train.file(int(i)) for i in (bad if len(bad) else batch.ids)[:8])
         log.warning("step %d set aside: loss or gradient not finite: %s", self.state.step, named)
-        if self.bad_in_a_row >= SET_ASIDE_IN_A_ROW:
+        if self.state.bad_in_a_row >= SET_ASIDE_IN_A_ROW:
             raise TrainingError(
-                f"{self.bad_in_a_row} steps in a row had no finite loss or gradient, the last at "
-                f"step {self.state.step} with {named}; lower --learning-rate or look at these lines"
+                f"{self.state.bad_in_a_row} steps in a row had no finite loss or gradient, "
+                f"the last at step {self.state.step} with {named}; "
+                "lower --learning-rate or look at these lines"
             )
 
     @torch.no_grad()
@@ -169,12 +186,13 @@ class Run:
         """Return what the averaged weights write for each line, greedily."""
         texts = [""] * len(lines)
         batches = in_order(lines, max(256, self.options.batch_size))
-        for batch in loaded(lines, batches, self.device):
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                logits, _ = self.average(as_ink(batch.images))
-            for line, best in zip(batch.ids, logits.argmax(-1).cpu().numpy(), strict=True):
-                kept = best[(np.diff(best, prepend=-1) != 0) & (best != 0)]
-                texts[line] = self.alphabet.decode(kept)
+        with closing(loaded(lines, batches, self.device)) as loading:
+            for batch in loading:
+                with self._autocast():
+                    logits, _ = self.average(as_ink(batch.images))
+                for line, best in zip(batch.ids, logits.argmax(-1).cpu().numpy(), strict=True):
+                    kept = best[(np.diff(best, prepend=-1) != 0) & (best != BLANK)]
+                    texts[line] = self.alphabet.decode(kept)
         return texts
 
     def validate(self) -> dict[str, float]:
@@ -202,18 +220,22 @@ class Run:
             "set_aside": state.set_aside,
         }
         state.batches_done, state.loss_sum, state.lines_done = 0, 0.0, 0
-        if last or state.epoch % options.validate_every == 0:
-            record |= self.validate()
-        if record.get("cer", -math.inf) < state.best_cer:
-            state.best_cer, state.best_epoch = record.get("cer", math.inf), state.epoch
+        impatient = False
+        if not len(self.validation):  # nothing to choose by: the last weights are the best
             self.save_best(record)
-        waited = state.epoch - state.best_epoch
-        state.finished = last or (0 < options.patience <= waited)
+        elif last or state.epoch % options.validate_every == 0:
+            record |= self.validate()
+            if record["cer"] < state.best_cer:
+                state.best_cer = record["cer"]
+                self.save_best(record)
+            impatient = 0 < options.patience <= state.epoch - state.best_epoch
+        state.finished = last or impatient
         state.history.append(record)
         progress.record(record, state.history)
 
     def save_best(self, scores: dict[str, float]) -> None:
         """Write the averaged weights and what is needed to export them to `out/best`."""
+        self.state.best_epoch = self.state.epoch
         folder = self.out / "best"
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.save_tensors(self.average.state_dict(), folder / ".weights.partial")
@@ -229,6 +251,7 @@ class Run:
             "image": to_json(self.spec),
             "parameters": parameters(self.network),
             "lines": {"train": len(self.train), "validation": len(self.validation)},
+            "packs": [pack.manifest["files"]["index.arrow"]["sha256"] for pack in self.packs],
         }
 
     def save(self) -> None:
@@ -237,14 +260,23 @@ class Run:
         checkpoint.save(self.out, self.network, self.average, self.optimizer, state)
 
     def resume(self, path: Path) -> None:
-        """Load a checkpoint and go on from its position."""
-        saved = checkpoint.read_state(path)
-        for key in ("alphabet", "image", "lines"):
+        """Load a checkpoint and go on from its position.
+
+        Raises:
+            TrainingError: it is damaged, or was made with other packs or options.
+        """
+        saved = {"bad_in_a_row": 0, "packs": self.description()["packs"]}  # not in older ones
+        saved |= checkpoint.read_state(path)
+        names = [each.name for each in fields(State)]
+        needed = ("options", "alphabet", "image", "lines", "packs")
+        if missing := [name for name in (*needed, *names) if name not in saved]:
+            raise TrainingError(f"{path / 'state.json'} has no {', '.join(missing)}")
+        _check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
+        for key in needed[1:]:
             if saved[key] != self.description()[key]:
                 raise TrainingError(f"{path}: its {key} is not that of the packs given now")
-        _check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
         checkpoint.load(path, self.network, self.average, self.optimizer)
-        self.state = State(**{name: saved[name] for name in asdict(self.state)})
+        self.state = State(**{name: saved[name] for name in names})
 
 
 def train(
@@ -273,28 +305,31 @@ def train(
     run = Run([Pack.open(path) for path in packs], out, options, start)
     if newest:
         run.resume(newest)
+        if run.state.finished:
+            log.info("%s is finished", out)
+            return run.state
     log.info("%s", run.description())
     before = run.state.seconds
     deadline, save_every = started + seconds(options.time_limit), seconds(options.save_every)
     next_save = started + save_every
-    with _stop_signals() as stopped, Progress(out, run.steps_an_epoch, options) as progress:
+    with _stop_signals() as stopped, Progress(out, options.epochs, run.state.step) as progress:
         while not run.state.finished:
-            batches = run.plan(run.state.epoch)[run.state.batches_done :]
+            batches, done = run.plan(run.state.epoch), run.state.batches_done
+            progress.epoch(run.state.epoch, [len(lines) for lines in batches], done)
             run.network.train()
-            for batch in loaded(run.train, batches, run.device):
-                run.step(batch)
-                now = clock()
-                run.state.seconds = before + now - started
-                progress.step(
-                    run.state.epoch, len(batch.ids), run.state.loss_sum, run.state.lines_done
-                )
-                if stopped or now >= deadline:
-                    run.save()
-                    log.info("stopped at step %d; go on with --resume", run.state.step)
-                    return run.state
-                if now >= next_save:
-                    run.save()
-                    next_save = now + save_every
+            with closing(loaded(run.train, batches[done:], run.device)) as loading:
+                for batch in loading:
+                    run.step(batch)
+                    now = clock()
+                    run.state.seconds = before + now - started
+                    progress.step(len(batch.ids), run.state.loss_sum, run.state.lines_done)
+                    if stopped or now >= deadline:
+                        run.save()
+                        log.info("stopped at step %d; go on with --resume", run.state.step)
+                        return run.state
+                    if now >= next_save:
+                        run.save()
+                        next_save = clock() + save_every
             run.end_epoch(progress)
         run.save()
     return run.state
@@ -309,8 +344,14 @@ def _one_spec(packs: Sequence[Pack]) -> ImageSpec:
     for pack in packs[1:]:
         if pack.spec != packs[0].spec:
             raise TrainingError(
-                f"packs differ in their image spec: {packs[0].spec} and {pack.spec}; pack them alike"
+                f"packs differ in their image spec: {packs[0].spec} and {pack.spec}; "
+                "pack them alike"
             )
+    if packs[0].spec.width_step % STRIDE:
+        raise TrainingError(
+            f"a frame is {STRIDE} pixels, and canvases are multiples of "
+            f"{packs[0].spec.width_step}; pack with a --width-step that {STRIDE} divides"
+        )
     return packs[0].spec
 
 
@@ -333,7 +374,18 @@ def _seed(*parts: int) -> int:
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise OptionError(f"device is {name!r}, which torch cannot use here: {error}") from None
+    return device
+
+
+def _on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network, its convolutions with channels last, which CPUs and GPUs read faster."""
+    moved: nn.Module = network.to(device)
+    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -351,18 +403,24 @@ def _cpu_flags() -> str:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and Ctrl-C instead of dying; a second Ctrl-C dies."""
+    """Collect SIGTERM and Ctrl-C instead of dying; a second Ctrl-C dies.
+
+    Only a program's main thread may take signals; elsewhere this does nothing.
+    """
     seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
 
     def note(number: int, _frame: object) -> None:
         if seen and number == signal.SIGINT:
             raise KeyboardInterrupt
         seen.append(number)
-        print("stopping after this step", file=sys.stderr)
+        os.write(2, b"stopping after this step\n")  # print may be what was interrupted
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield seen
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

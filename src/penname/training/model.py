@@ -8,12 +8,15 @@ LSTM layers, and while training a second CTC head straight on the columns (Retsi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from penname.errors import OptionError
-from penname.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from penname.training.options import TrainOptions
 
 STRIDE = 4  # pixels a frame, for both networks
 
@@ -36,6 +39,8 @@ SHAPES = {
 
 def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
     """Return the network of a preset for line images of `height` pixels."""
+    if height < 16:
+        raise OptionError(f"the networks halve the height four times: at least 16, not {height}")
     if options.preset in SHAPES:
         return Reader(SHAPES[options.preset], classes, options.dropout)
     return Origin(height, classes, mish=options.preset == "origin-mish")

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from penname.errors import OptionError
 from penname.options import option
 
 PRESETS = ("names", "latin", "teacher", "origin", "origin-mish")
+RANGES = {
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "validate_every": (1, math.inf),
+    "patience": (0, math.inf),
+    "learning_rate": (1e-9, 10),
+    "warmup": (0, 1),
+    "weight_decay": (0, 10),
+    "clip": (1e-6, math.inf),
+    "ema": (0, 1),
+    "augment": (0, 10),
+    "dropout": (0, 0.99),
+    "shortcut": (0, 100),
+}
 
 
 @dataclass(frozen=True)
@@ -41,10 +56,13 @@ class TrainOptions:
     seed: int = option(1, "seed of weights, order, augmentation and dropout")
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise OptionError(f"preset is {self.preset!r}; choose one of {', '.join(PRESETS)}")
-        if self.epochs < 1 or self.batch_size < 1 or self.validate_every < 1:
-            raise OptionError("epochs, batch size and validate-every are at least 1")
+        for each in fields(self):
+            choices, value = each.metadata["choices"], getattr(self, each.name)
+            if choices and value not in choices:
+                raise OptionError(f"{each.name} is {value!r}; choose one of {', '.join(choices)}")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise OptionError(f"{name} is {getattr(self, name)}, not within {low} to {high}")
         seconds(self.save_every), seconds(self.time_limit), self.passes(0)
 
     def passes(self, packs: int) -> list[float]:
@@ -57,7 +75,7 @@ class TrainOptions:
             passes = [float(part) for part in self.mix.split(",")] if self.mix else [1.0] * packs
         except ValueError:
             raise OptionError(f"mix is {self.mix!r}; give numbers, as 1,0.5,8") from None
-        if packs and (len(passes) != packs or min(passes) <= 0):
+        if packs and (len(passes) != packs or not all(0 < each < math.inf for each in passes)):
             raise OptionError(f"mix is {self.mix!r} for {packs} packs; one positive number each")
         return passes
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from pathlib import Path
-from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from penname.training.options import TrainOptions
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +21,14 @@ log = logging.getLogger(__name__)
 class Progress:
     """A bar per epoch with images/s, loss and ETA on stderr; records go to files."""
 
-    def __init__(self, out: Path, steps_an_epoch: int, options: TrainOptions) -> None:
+    def __init__(self, out: Path, epochs: int, step: int) -> None:
+        """Go on from `step`; what TensorBoard has of later ones, a killed run wrote."""
         out.mkdir(parents=True, exist_ok=True)
-        self.out, self.steps, self.epochs = out, steps_an_epoch, options.epochs
+        self.out, self.epochs = out, epochs
         self.bar: tqdm[None] | None = None
-        self.writer = SummaryWriter(str(out / "tensorboard"))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step or None)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -35,20 +38,25 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._close_bar()
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()
 
-    def step(self, epoch: int, images: int, loss_sum: float, lines: int) -> None:
+    def epoch(self, epoch: int, batches: Sequence[int], done: int) -> None:
+        """Begin the bar of an epoch of batches of so many images, `done` of them behind us."""
+        self.bar = tqdm(
+            desc=f"epoch {epoch + 1}/{self.epochs}",
+            total=sum(batches),
+            initial=sum(batches[:done]),
+            unit=" images",
+            file=sys.stderr,
+            mininterval=1.0,
+            disable=None,  # off when stderr is no terminal
+        )
+
+    def step(self, images: int, loss_sum: float, lines: int) -> None:
         """Move the bar on by a batch of `images`."""
-        if self.bar is None:
-            self.bar = tqdm(
-                desc=f"epoch {epoch + 1}/{self.epochs}",
-                unit=" images",
-                file=sys.stderr,
-                mininterval=1.0,
-                disable=None,  # off when stderr is no terminal
-            )
-        self.bar.update(images)
-        self.bar.set_postfix(loss=f"{loss_sum / max(1, lines):.3f}", refresh=False)
+        if self.bar is not None:
+            self.bar.update(images)
+            self.bar.set_postfix(loss=f"{loss_sum / max(1, lines):.3f}", refresh=False)
 
     def record(self, record: dict[str, float], history: list[dict[str, float]]) -> None:
         """Report an epoch, and write the whole history: after a resume it has no repetitions."""
@@ -59,7 +67,7 @@ class Progress:
         temporary.write_text(lines, "utf-8")
         temporary.replace(self.out / "metrics.jsonl")
         for key, value in record.items():
-            self.writer.add_scalar(key, value, record["step"])  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(key, value, record["step"])
 
     def _close_bar(self) -> None:
         if self.bar is not None:

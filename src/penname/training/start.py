@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import Tensor, nn
 
-from penname.alphabet import Alphabet
 from penname.errors import TrainingError
-from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder
 from penname.training.checkpoint import load_tensors
 from penname.training.model import build
-from penname.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from penname.alphabet import Alphabet
+    from penname.line_image import ImageSpec
+    from penname.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
 
-Start = Callable[[Alphabet, ImageSpec, TrainOptions], tuple[Alphabet, nn.Module]]
+Start: TypeAlias = "Callable[[Alphabet, ImageSpec, TrainOptions], tuple[Alphabet, nn.Module]]"
 WEIGHTS = "weights.safetensors"
 
 
