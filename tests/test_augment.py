@@ -1,0 +1,93 @@
+"""Augmentation: what it may change of a batch, and what it must leave."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from penname.training.augment import augment
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def written(n: int, height: int = 48, width: int = 192) -> Tensor:
+    """Return n times a word in ink, 1 on 0: (n, 1, H, W)."""
+    picture = Image.new("L", (width, height), 0)
+    ImageDraw.Draw(picture).text((14, 10), "Isaac B.", 255, ImageFont.load_default(26))
+    line = torch.from_numpy(np.asarray(picture) / np.float32(255))
+    return line.expand(n, 1, height, width).clone()
+
+
+def test_strength_0_is_the_identity() -> None:
+    ink = written(3)
+    assert torch.equal(augment(ink, generator(1), 0.0), ink)
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 192), (16, 32), (64, 320), (33, 50)])
+def test_shape_type_and_range_are_kept(height: int, width: int) -> None:
+    ink = torch.rand(7, 1, height, width, generator=generator(0))
+    out = augment(ink, generator(1), 1.0)
+    assert out.shape == ink.shape
+    assert out.dtype == torch.float32
+    assert out.min() >= 0
+    assert out.max() <= 1
+
+
+def test_a_seed_fixes_the_outcome_and_nothing_else_is_random() -> None:
+    ink = written(8)
+    before, state = ink.clone(), torch.get_rng_state()
+    first = augment(ink, generator(5), 1.0)
+    torch.manual_seed(99)
+    assert torch.equal(augment(ink, generator(5), 1.0), first)
+    assert not torch.equal(augment(ink, generator(6), 1.0), first)
+    assert torch.equal(ink, before)  # not changed in place
+    torch.set_rng_state(state)
+    augment(ink, generator(5), 1.0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_lines_of_a_batch_are_changed_differently() -> None:
+    out = augment(written(16), generator(2), 1.0)
+    pairs = [(out[i] - out[j]).abs().mean() for i in range(16) for j in range(i)]
+    assert min(pairs) > 0.005
+
+
+def test_blank_paper_stays_almost_blank() -> None:
+    out = augment(torch.zeros(400, 1, 48, 128), generator(3), 1.0)
+    ink = out.mean((1, 2, 3))
+    assert ink.mean() < 0.01
+    assert ink.max() < 0.1
+    assert (ink < 0.002).float().mean() > 0.5
+
+
+def test_text_keeps_its_ink() -> None:
+    ink = written(600)
+    out = augment(ink, generator(4), 1.0)
+    share = out.sum((1, 2, 3)) / ink.sum((1, 2, 3))
+    assert 0.75 < share.mean() < 1.25
+    assert (share > 0.25).float().mean() > 0.98  # hardly one is erased
+    assert (share < 2.5).float().mean() > 0.98
+
+
+def test_text_is_not_pushed_out_of_the_canvas() -> None:
+    # Where the columns of ink end: a word that is cut no longer shows what its label says.
+    out = augment(written(600), generator(7), 1.0) * (written(600).amax() > 0)
+    columns = out.sum(2)[:, 0]  # (N, W)
+    left = columns[:, :2].sum(1) / columns.sum(1)
+    assert (left > 0.1).float().mean() < 0.02
+
+
+def test_strength_scales_the_geometry() -> None:
+    ink = written(300)
+    moved = []
+    for strength in (0.25, 1.0):
+        out = augment(ink, generator(8), strength)
+        rows = torch.arange(48.0).view(1, 1, 48, 1)
+        centre = (out * rows).sum((1, 2, 3)) / out.sum((1, 2, 3))
+        moved.append(centre.std().item())
+    assert moved[1] > 1.2 * moved[0]  # blots and neighbours move it at any strength
