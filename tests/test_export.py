@@ -1,0 +1,167 @@
+"""Export: ONNX Runtime, through a Recognizer, reads what torch reads."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from test_model import lively
+
+from penname.alphabet import Alphabet
+from penname.errors import TrainingError
+from penname.ground_truth.pack_folder import Pack, PackWriter
+from penname.line_image import ImageSpec
+from penname.model_folder import ModelFolder
+from penname.recognizer import Recognizer
+from penname.training import export
+from penname.training.checkpoint import load_tensors
+from penname.training.export import check_parity, export_model, load_best, write_onnx
+from penname.training.loop import Run
+from penname.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALPHABET = Alphabet("ABCDEFGHIJKLMNOPQRSTUVWXYZ -'")
+SPECS = {
+    "names": ImageSpec(height=32, max_width=160),
+    "latin": ImageSpec(height=40, max_width=150, width_step=20),  # 150 is no multiple of 20
+    "origin": ImageSpec(height=64, max_width=256, fit="crop"),
+    "origin-mish": ImageSpec(height=64, max_width=256, fit="crop"),
+}
+
+
+def line(i: int, spec: ImageSpec) -> np.ndarray:
+    """Return scribbles, a different width for each of the first lines."""
+    rng = np.random.default_rng(i)
+    width = spec.max_width if spec.fit == "crop" else 1 + (37 * i) % spec.max_width
+    blocks = rng.integers(0, 2, (spec.height // 8, width // 4 + 1), dtype=np.uint8) * 255
+    return blocks.repeat(8, 0).repeat(4, 1)[:, :width]
+
+
+def trained(folder: Path, preset: str, *, seed: int = 1) -> Run:
+    """Return a run whose average has lively random weights, kept as the best."""
+    spec = SPECS[preset]
+    if not (folder / "pack").exists():
+        with PackWriter(folder / "pack", ALPHABET, spec, {}) as writer:
+            for i in range(12):
+                for split in ("train", "validation"):
+                    writer.add(line(i, spec), "A", file=f"{i}", source="", split=split)
+    options = TrainOptions(preset=preset, precision="fp32", device="cpu", seed=seed)
+    run = Run([Pack.open(folder / "pack")], folder / "run", options)
+    lively(run.average, spec.height)
+    run.save_best({"epoch": 3, "cer": 0.25})
+    return run
+
+
+@pytest.mark.parametrize("preset", SPECS)
+def test_a_recognizer_reads_what_torch_reads(tmp_path: Path, preset: str) -> None:
+    run = trained(tmp_path, preset)
+    folder = export_model(tmp_path / "run", tmp_path / "model", "mine")
+    recognizer = Recognizer.load(tmp_path / "model")
+    texts = run.read(run.validation)
+    lines = [run.validation.packs[0].image(i) for _, i in run.validation.where]
+    assert len(set(texts)) > 6  # or any network would do
+    for batch_size in (1, 3, 12):
+        read = recognizer.read_lines(lines, batch_size=batch_size)
+        assert [prediction.text for prediction in read] == texts
+    assert (folder.name, folder.stride, folder.alphabet, folder.image) == (
+        "mine", 4, ALPHABET, SPECS[preset],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", SPECS)
+def test_log_probs_agree_at_widths_and_batch_sizes_other_than_the_export_s(
+    tmp_path: Path, preset: str
+) -> None:
+    trained(tmp_path, preset)
+    folder = export_model(tmp_path / "run", tmp_path / "model", "mine")
+    _, exported = load_best(tmp_path / "run")
+    network, step = Recognizer.load(folder.path).network, SPECS[preset].width_step
+    rng = np.random.default_rng(4)
+    for n, width in ((1, step), (1, 7 * step), (7, 3 * step), (4, 11 * step)):
+        images = rng.integers(0, 256, (n, 1, SPECS[preset].height, width), dtype=np.uint8)
+        ours, theirs = exported(torch.from_numpy(images)).detach().numpy(), network(images)
+        assert theirs.shape == (n, width // 4, ALPHABET.classes)
+        np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(np.exp(theirs).sum(-1), 1, atol=1e-5)
+        assert ours.std(axis=1).max() > 0.1  # or agreement would mean nothing
+
+
+def test_a_model_folder_has_its_weights_and_its_origin(tmp_path: Path) -> None:
+    run = trained(tmp_path, "names")
+    export_model(tmp_path / "run", tmp_path / "model", "mine")
+    names = {file.name for file in (tmp_path / "model").iterdir()}
+    assert names == {"model.onnx", "model.json", "weights.safetensors"}
+    loaded = ModelFolder.load(tmp_path / "model")
+    assert loaded.training["options"]["preset"] == "names"
+    assert loaded.training["scores"] == {"epoch": 3, "cer": 0.25}
+    assert loaded.training["lines"] == {"train": 12, "validation": 12}
+    expected = run.average.state_dict()
+    weights = load_tensors(tmp_path / "model" / "weights.safetensors")
+    assert weights.keys() == expected.keys()
+    learnt = {name for name, _ in run.average.named_parameters()}
+    for name, weight in weights.items():
+        assert (weight.dtype == torch.float16) == (name in learnt)
+        torch.testing.assert_close(weight.float(), expected[name].float(), rtol=1e-3, atol=1e-6)
+
+
+def test_exporting_again_replaces_the_model_and_leaves_the_card(tmp_path: Path) -> None:
+    trained(tmp_path, "names")
+    first = export_model(tmp_path / "run", tmp_path / "model", "mine").onnx.read_bytes()
+    (tmp_path / "model" / "card.md").write_text("by hand")
+    trained(tmp_path, "names", seed=2)
+    second = export_model(tmp_path / "run", tmp_path / "model", "other")
+    assert ModelFolder.load(tmp_path / "model").name == "other"
+    assert second.onnx.read_bytes() != first
+    assert (tmp_path / "model" / "card.md").read_text() == "by hand"
+
+
+@pytest.mark.parametrize("amount", [1e-3, float("nan")])
+def test_a_network_that_differs_in_onnx_is_not_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, amount: float
+) -> None:
+    trained(tmp_path, "names")
+    export_model(tmp_path / "run", tmp_path / "model", "mine")
+    before = (tmp_path / "model" / "model.onnx").read_bytes()
+
+    def tampered(exported: export.Exported, *rest: Any) -> None:
+        bias = exported.network.get_submodule("head").get_parameter("bias")
+        kept = bias.detach().clone()
+        with torch.no_grad():
+            bias[1] += amount
+            write_onnx(exported, *rest)
+            bias.copy_(kept)
+
+    monkeypatch.setattr(export, "write_onnx", tampered)
+    with pytest.raises(TrainingError, match="torch and ONNX Runtime differ by"):
+        export_model(tmp_path / "run", tmp_path / "model", "mine")
+    assert ModelFolder.load(tmp_path / "model").onnx.read_bytes() == before
+
+
+def test_parity_is_checked_with_the_given_file(tmp_path: Path) -> None:
+    spec = SPECS["names"]
+    trained(tmp_path, "names")
+    _, first = load_best(tmp_path / "run")
+    write_onnx(first, spec, tmp_path / "first.onnx")
+    assert 0 < check_parity(first, spec, tmp_path / "first.onnx") <= 1e-4
+    trained(tmp_path, "names", seed=2)
+    _, second = load_best(tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"first\.onnx"):
+        check_parity(second, spec, tmp_path / "first.onnx")
+
+
+def test_a_folder_without_a_validated_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"best/training\.json.*--out of a training run"):
+        export_model(tmp_path, tmp_path / "model", "mine")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_card_of_scores_that_is_no_json_is_named(tmp_path: Path) -> None:
+    trained(tmp_path, "names")
+    (tmp_path / "run" / "best" / "training.json").write_text(json.dumps({})[:1])
+    with pytest.raises(TrainingError, match=r"training\.json"):
+        export_model(tmp_path / "run", tmp_path / "model", "mine")

@@ -1,0 +1,143 @@
+"""Fine-tuning: a trained model keeps what it knows when its alphabet grows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from test_model import lively
+from test_training import SPEC, TINY, draw
+
+from penname.alphabet import Alphabet
+from penname.errors import ModelError, TrainingError
+from penname.ground_truth.pack_folder import Pack, PackWriter
+from penname.line_image import ImageSpec
+from penname.training import model
+from penname.training.checkpoint import latest, load_tensors
+from penname.training.export import export_model, load_best
+from penname.training.loop import Run, as_ink, train
+from penname.training.model import build
+from penname.training.options import TrainOptions
+from penname.training.start import from_model, no_start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from penname.model_folder import ModelFolder
+
+OLD, NEW = Alphabet("ABC"), Alphabet("DBE")
+OPTIONS = TrainOptions(epochs=1, batch_size=4, precision="fp32")
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(model.SHAPES, "names", TINY)
+
+
+def write_pack(folder: Path, alphabet: Alphabet) -> Path:
+    with PackWriter(folder, alphabet, SPEC, {}) as writer:
+        for i, text in enumerate(alphabet.characters):
+            for split in ("train", "validation"):
+                writer.add(draw(text, i), text, file=f"{i}", source="", split=split)
+    return folder
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> ModelFolder:
+    """A model of the alphabet OLD, random but lively."""
+    run = Run([Pack.open(write_pack(tmp_path / "old", OLD))], tmp_path / "run", OPTIONS)
+    lively(run.average, SPEC.height)
+    run.save_best({})
+    return export_model(tmp_path / "run", tmp_path / "model", "old")
+
+
+def images() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return as_ink(torch.randint(0, 256, (3, 1, SPEC.height, 64), generator=generator))
+
+
+def logits(network: torch.nn.Module) -> list[torch.Tensor]:
+    with torch.no_grad():
+        main, shortcut = network.eval()(images())
+    return [main, shortcut]
+
+
+def test_old_outputs_are_unchanged_and_new_characters_come_last(
+    tmp_path: Path, old: ModelFolder
+) -> None:
+    # NEW has D before B: labels follow the old model, not the pack.
+    run = Run(
+        [Pack.open(write_pack(tmp_path / "new", NEW))], tmp_path, OPTIONS, from_model(old.path)
+    )
+    assert run.alphabet == Alphabet("ABCDE")
+    assert run.train.texts == ["D", "B", "E"]
+    assert [labels.tolist() for labels in run.train.labels] == [[4], [2], [5]]
+    stored = build(OPTIONS, SPEC.height, OLD.classes)
+    stored.load_state_dict(load_tensors(old.path / "weights.safetensors"))
+    _, exact = load_best(tmp_path / "run")
+    for network in (run.network, run.average):
+        for ours, half, full in zip(
+            logits(network), logits(stored), logits(exact.network), strict=True
+        ):
+            assert ours.shape[-1] == 6
+            torch.testing.assert_close(ours[..., :4], half, rtol=0, atol=1e-5)
+            torch.testing.assert_close(ours[..., :4], full, rtol=0, atol=0.05)  # half precision
+            assert ours[..., 4:].std() > 1e-4
+        assert logits(network)[0].std() > 0.5
+
+
+def test_the_same_alphabet_keeps_every_output(tmp_path: Path, old: ModelFolder) -> None:
+    run = Run([Pack.open(tmp_path / "old")], tmp_path, OPTIONS, from_model(old.path))
+    assert run.alphabet == OLD
+    weights = load_tensors(old.path / "weights.safetensors")
+    for name, value in run.network.state_dict().items():
+        assert torch.equal(value, weights[name].to(value.dtype)), name  # counts of batches too
+
+
+def test_without_a_model_weights_are_random_and_fixed_by_the_seed() -> None:
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        alphabet, network = no_start(OLD, SPEC, OPTIONS)
+        assert alphabet == OLD
+        found.append(logits(network)[0])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_a_fine_tuned_run_trains_resumes_and_exports(tmp_path: Path, old: ModelFolder) -> None:
+    pack, out = write_pack(tmp_path / "new", NEW), tmp_path / "out"
+    state = train([pack], out, OPTIONS, start=from_model(old.path))
+    assert state.finished
+    folder = export_model(out, tmp_path / "tuned", "tuned")
+    assert folder.alphabet == Alphabet("ABCDE")
+    resumed = Run([Pack.open(pack)], out, OPTIONS, from_model(old.path))
+    newest = latest(out)
+    assert newest
+    resumed.resume(newest)
+    assert resumed.state.finished
+    with pytest.raises(TrainingError, match="its alphabet is not that of the packs"):
+        train([pack], out, OPTIONS, resume=True)  # without --from its labels would be others
+
+
+def test_another_network_is_refused(tmp_path: Path, old: ModelFolder) -> None:
+    packs = [Pack.open(tmp_path / "old")]
+    with pytest.raises(TrainingError, match="has the network 'names'; give --preset names"):
+        Run(packs, tmp_path, TrainOptions(preset="latin"), from_model(old.path))
+
+
+def test_another_image_spec_is_refused(tmp_path: Path, old: ModelFolder) -> None:
+    spec = ImageSpec(height=16, max_width=128, width_step=32)
+    with PackWriter(tmp_path / "wide", OLD, spec, {}) as writer:
+        writer.add(draw("A", 0), "A", file="a", source="", split="train")
+    with pytest.raises(TrainingError, match=r"max_width=96.*max_width=128.*pack again"):
+        Run([Pack.open(tmp_path / "wide")], tmp_path, OPTIONS, from_model(old.path))
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path, old: ModelFolder) -> None:
+    with pytest.raises(ModelError, match="nowhere"):
+        from_model(tmp_path / "nowhere")
+    (old.path / "weights.safetensors").unlink()
+    with pytest.raises(TrainingError, match=r"weights\.safetensors"):
+        Run([Pack.open(tmp_path / "old")], tmp_path, OPTIONS, from_model(old.path))
