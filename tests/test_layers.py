@@ -17,7 +17,7 @@ ROOT = Path(penname.__file__).parent
 # From the bottom up. A module may import those above it in this table, and nothing below.
 LAYERS = [
     {"errors"},
-    {"options", "alphabet"},
+    {"options", "alphabet", "cores"},
     {"line_image", "ctc", "language", "metrics"},
     {"beam"},
     {"model_folder", "inputs"},
@@ -27,7 +27,7 @@ LAYERS = [
     {"ground_truth.tables", "ground_truth.cleaning", "ground_truth.pack_folder"},
     {"ground_truth.sources"},
     {"ground_truth.pack"},
-    {"evaluate"},
+    {"evaluate", "calibrate"},
     {"synthesis.ink", "synthesis.texts"},
     {"synthesis.fonts", "synthesis.glyphs"},
     {"synthesis.strokes"},
@@ -54,7 +54,7 @@ WINGS = {
     "synthesis": {"", "ground_truth", "synthesis"},
     "training": {"", "ground_truth", "training"},
 }
-ALSO = {"evaluate": {"ground_truth"}, "cli": set(WINGS)}  # modules that join wings up
+ALSO = {"evaluate": {"ground_truth"}, "calibrate": {"ground_truth"}, "cli": set(WINGS)}  # modules that join wings up
 
 PACKAGES = {  # what may be imported from elsewhere, and by whom: a module or all of a wing
     "numpy": {"*"},

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MODEL = "names"
 TRAIN_EXTRA = {"onnx", "safetensors", "tensorboard", "torch", "tqdm"}
+SHEET = 48  # synthetic crops on a contact sheet
 TABLE_HEAD = 1000  # rows that decide the widths of the table's columns
 
 
@@ -263,12 +264,28 @@ def _export_flags(sub: argparse.ArgumentParser) -> None:
     )
     _out_flag(sub, "the model folder to write")
     sub.add_argument("--name", required=True, help="what the model calls itself")
+    sub.add_argument(
+        "--language", type=Path, metavar="FILE", help="let decoding prefer these texts: name,count"
+    )
+    sub.add_argument(
+        "--calibrate", nargs="+", type=Path, metavar="PATH", help="ground truth for the confidence"
+    )
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from penname.beam import DecodingOptions
+    from penname.calibrate import calibrate
+    from penname.ground_truth.sources import SourceOptions, read_sources
+    from penname.language import build_language
     from penname.training.export import export_model
 
     folder = export_model(arguments.checkpoint, arguments.out, arguments.name)
+    if arguments.language:
+        build_language(arguments.language, folder.alphabet, folder.language)
+        folder = replace(folder, decoding=DecodingOptions())
+        folder.save()
+    if arguments.calibrate:
+        folder = calibrate(folder, read_sources(arguments.calibrate, SourceOptions()))
     print(folder.path)
     return 0
 
@@ -281,16 +298,22 @@ def _synth_flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="names, fonts, glyphs and strokes"
     )
+    sub.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet (PNG) too")
+    sub.add_argument("--real", type=Path, metavar="FILE", help="real crops beside it (Parquet)")
     add_flags(sub, SynthOptions, title="synthesis")
     add_flags(sub, ImageSpec, title="line images")
 
 
 def _synth(arguments: argparse.Namespace) -> int:
     from penname.line_image import ImageSpec
-    from penname.synthesis.generate import SynthOptions, synthesise
+    from penname.synthesis.generate import Kit, SynthOptions, synthesise
+    from penname.synthesis.sheet import contact_sheet
 
     options, spec = from_flags(SynthOptions, arguments), from_flags(ImageSpec, arguments)
     lines = synthesise(arguments.out, options, arguments.data, spec, progress=_progress)
+    if arguments.sheet:
+        kit = Kit(arguments.data, options.flatten)
+        contact_sheet(arguments.sheet, SHEET, arguments.real, kit=kit, options=options)
     _say(f"{lines:,} pictures in {arguments.out}")
     return 0
 

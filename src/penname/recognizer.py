@@ -7,7 +7,6 @@ alone and in a batch.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ import numpy as np
 
 from penname import ctc
 from penname.beam import Candidate, search
+from penname.cores import cores
 from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
 from penname.language import Language
@@ -238,12 +238,6 @@ class Recognizer:
         if calibration is None:
             return share
         return calibration.confidence(log(share) if share else -inf)
-
-
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _language(model: ModelFolder) -> Language | None:

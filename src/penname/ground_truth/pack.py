@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from penname.alphabet import Alphabet
+from penname.cores import cores
 from penname.errors import GroundTruthError, ImageError, OptionError, PackError
 from penname.ground_truth.cleaning import RULES, Cleaning, CleaningOptions, check_width, clean_text
 from penname.ground_truth.pack_folder import Pack, PackWriter, check_free
@@ -322,10 +323,7 @@ def _start_worker() -> None:
 
 
 def _workers(options: PackOptions, total: int) -> int:
-    if options.workers:
-        return options.workers
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(cores, 1 + total // LINES_PER_WORKER)
+    return options.workers or min(cores(), 1 + total // LINES_PER_WORKER)
 
 
 def _ticking(lines: Iterator[GroundTruth], total: int, progress: bool) -> Iterator[GroundTruth]:

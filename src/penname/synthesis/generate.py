@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from penname.cores import cores
 from penname.errors import OptionError
 from penname.ground_truth.pack import PackWriter
 from penname.line_image import ImageSpec, line_image
@@ -53,7 +54,7 @@ class SynthOptions:
     flatten: float = option(0.5, "names are drawn with probability count ** flatten")
     invented: float = option(0.08, "share of names that are recombined and in no list")
     validation: float = option(0.0, "share of pictures in the validation split")
-    workers: int = option(1, "processes that make pictures")
+    workers: int = option(0, "processes that make pictures; 0: one for each core")
 
     def __post_init__(self) -> None:
         weights = self.weights
@@ -61,8 +62,8 @@ class SynthOptions:
             raise OptionError(f"the weights {weights} must be positive, at least one above 0")
         if self.look not in ("names", "plain"):
             raise OptionError(f"look is {self.look!r}; choose names or plain")
-        if self.lines < 1 or self.workers < 1:
-            raise OptionError(f"lines {self.lines} and workers {self.workers} must be at least 1")
+        if self.lines < 1 or self.workers < 0:
+            raise OptionError(f"lines {self.lines} is at least 1, workers {self.workers} 0")
 
     @property
     def weights(self) -> dict[str, float]:
@@ -197,15 +198,16 @@ def synthesise(
 def _chunks(options: SynthOptions, data: Path, kit: Kit, spec: ImageSpec) -> Iterator[Made]:
     """Yield the chunks in order, at most three a worker in flight."""
     starts = range(0, options.lines, CHUNK)
-    if options.workers == 1:
+    workers = options.workers or cores()
+    if workers == 1:
         yield from (_chunk(start, options, spec, kit) for start in starts)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, context, _start, (data, options)) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (data, options)) as pool:
         waiting: deque[Future[Made]] = deque()
         for start in starts:
             waiting.append(pool.submit(_chunk, start, options, spec))
-            if len(waiting) >= 3 * options.workers:
+            if len(waiting) >= 3 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
