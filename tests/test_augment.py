@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional
 
-from penname.training.augment import augment
+from penname.training.augment import _Draw, _strokes, augment
 
 
 def generator(seed: int) -> torch.Generator:
@@ -72,6 +73,20 @@ def test_text_keeps_its_ink() -> None:
     assert 0.75 < share.mean() < 1.25
     assert (share > 0.25).float().mean() > 0.98  # hardly one is erased
     assert (share < 2.5).float().mean() > 0.98
+
+
+def test_strokes_grow_and_fade_by_at_most_a_pixel() -> None:
+    ink = written(200)
+    padded = functional.pad(ink, (1, 1, 1, 1))
+    around = functional.unfold(padded, 3).view(200, 9, 48, 192)
+    out = _strokes(ink, _Draw(generator(9), 200, ink.device))
+    assert (out <= around.amax(1, keepdim=True) + 1e-6).all()
+    assert (out >= around.amin(1, keepdim=True) - 1e-6).all()
+    change = (out - ink).mean((1, 2, 3))
+    assert (change > 0.005).float().mean() > 0.15
+    assert (change < -0.005).float().mean() > 0.05
+    inside = torch.ones(200, 1, 48, 192)  # nothing to fade within a blot, nor at its edges
+    assert torch.allclose(_strokes(inside, _Draw(generator(9), 200, ink.device)), inside)
 
 
 def test_text_is_not_pushed_out_of_the_canvas() -> None:

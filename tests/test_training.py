@@ -597,6 +597,13 @@ def test_packs_are_mixed_and_their_alphabets_merged(pack: Path, tmp_path: Path) 
     assert len(names) == 8 + 12
 
 
+def test_each_epoch_has_an_order_of_its_own(pack: Path, tmp_path: Path) -> None:
+    run = Run([Pack.open(pack)], tmp_path, options())
+    orders = [[batch.tolist() for batch in run.plan(epoch)] for epoch in (0, 0, 1, 2)]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2] != orders[3]
+
+
 def test_log_of_set_aside_lines_comes_once(
     pack: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

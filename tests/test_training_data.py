@@ -146,13 +146,23 @@ def test_batches_come_in_the_order_of_the_plan(tmp_path: Path) -> None:
     assert filling() == before
 
 
-def test_stopping_early_leaves_no_thread(tmp_path: Path) -> None:
+def test_stopping_early_leaves_no_thread_and_loads_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = load(make_pack(tmp_path / "p", many(60)))
-    before = filling()
-    with closing(loaded(lines, plan(lines, [9.0], 4, 1), CPU)) as loading:
+    before, fill, filled = filling(), lines.batch, list[int]()
+
+    def counted(numbers: np.ndarray) -> object:
+        filled.append(len(numbers))
+        return fill(numbers)
+
+    monkeypatch.setattr(lines, "batch", counted)
+    batches = plan(lines, [9.0], 4, 1)
+    with closing(loaded(lines, batches, CPU)) as loading:
         next(loading)
         assert len(filling()) == len(before) + 1  # it waits for room in the queue
     assert filling() == before
+    assert len(filled) < 10 < len(batches)
 
 
 def test_an_error_while_loading_is_raised_where_the_batch_is_used(

@@ -57,7 +57,7 @@ def from_model(model: str | Path) -> Start:
         merged = folder.alphabet.merge(alphabet)
         network = build(options, spec.height, merged.classes)
         trained = load_tensors(folder.path / WEIGHTS)
-        network.load_state_dict(_widened(trained, network.state_dict()))
+        _fill(network, trained)
         log.info(
             "started from %s with %d new characters", model, len(merged) - len(folder.alphabet)
         )
@@ -66,12 +66,9 @@ def from_model(model: str | Path) -> Start:
     return start
 
 
-def _widened(trained: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+@torch.no_grad()
+def _fill(network: nn.Module, trained: dict[str, Tensor]) -> None:
     """Put trained weights over fresh ones; an output layer may have more rows than was trained."""
-    for name, value in fresh.items():
-        with torch.no_grad():
-            if value.dim() == 0:
-                value.copy_(trained[name])
-            else:
-                value[: len(trained[name])] = trained[name]
-    return fresh
+    for name, value in network.state_dict().items():
+        rows = value if value.dim() == 0 else value[: len(trained[name])]
+        rows.copy_(trained[name])
