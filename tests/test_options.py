@@ -22,6 +22,8 @@ class Options:
     fit: str = option("fit", "a choice", choices=("fit", "crop"))
     trim: bool = option(True, "a switch")
     folder: Path | None = option(None, "a path")  # noqa: RUF009 - a field, not a value
+    column: str = option("", "a name")
+    margin: int = option(0, "a count")
 
 
 def parsed(*words: str) -> Options:
@@ -56,6 +58,15 @@ def test_help_tells_text_and_default() -> None:
     assert "--no-trim" in text
 
 
+def test_help_says_none_for_an_empty_default_and_for_no_other() -> None:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Options)
+    lines = [line.split() for line in parser.format_help().splitlines()]
+    assert ["--folder", "PATH", "a", "path", "(default:", "none)"] in lines
+    assert ["--column", "STR", "a", "name", "(default:", "none)"] in lines
+    assert ["--margin", "INT", "a", "count", "(default:", "0)"] in lines
+
+
 def test_json_gives_the_options_back() -> None:
     options = Options(rate=0.1, folder=Path("a/b"), trim=False)
     values = json.loads(json.dumps(to_json(options)))
@@ -65,6 +76,8 @@ def test_json_gives_the_options_back() -> None:
         "fit": "fit",
         "trim": False,
         "folder": "a/b",
+        "column": "",
+        "margin": 0,
     }
     assert from_json(Options, values) == options
     assert from_json(Options, {}) == Options()

@@ -29,7 +29,8 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, *, title: str | None =
     group = parser.add_argument_group(title or "options")
     for field, kind in _fields(cls):
         flag = "--" + field.name.replace("_", "-")
-        text = f"{field.metadata['help']} (default: {field.default})".replace("%", "%%")
+        default = "none" if field.default in ("", None) else field.default
+        text = f"{field.metadata['help']} (default: {default})".replace("%", "%%")
         if kind is bool:
             group.add_argument(
                 flag, action=argparse.BooleanOptionalAction, default=field.default, help=text
