@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from penname.training.augment import _Draw, _strokes, augment
 
+torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
+
 
 def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

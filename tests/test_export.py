@@ -61,7 +61,7 @@ def trained(folder: Path, preset: str, *, seed: int = 1) -> Run:
 def test_a_recognizer_reads_what_torch_reads(tmp_path: Path, preset: str) -> None:
     run = trained(tmp_path, preset)
     folder = export_model(tmp_path / "run", tmp_path / "model", "mine")
-    recognizer = Recognizer.load(tmp_path / "model")
+    recognizer = Recognizer.load(tmp_path / "model", threads=1)
     texts = run.read(run.validation)
     lines = [run.validation.packs[0].image(i) for _, i in run.validation.where]
     assert len(set(texts)) > 6  # or any network would do
@@ -80,7 +80,7 @@ def test_log_probs_agree_at_widths_and_batch_sizes_other_than_the_export_s(
     trained(tmp_path, preset)
     folder = export_model(tmp_path / "run", tmp_path / "model", "mine")
     _, exported = load_best(tmp_path / "run")
-    network, step = Recognizer.load(folder.path).network, SPECS[preset].width_step
+    network, step = Recognizer.load(folder.path, threads=1).network, SPECS[preset].width_step
     rng = np.random.default_rng(4)
     for n, width in ((1, step), (1, 7 * step), (7, 3 * step), (4, 11 * step)):
         images = rng.integers(0, 256, (n, 1, SPECS[preset].height, width), dtype=np.uint8)

@@ -31,7 +31,9 @@ from penname.training.loop import Run, State, train
 from penname.training.options import TrainOptions, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+
+torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
 
 ROOT = Path(__file__).parents[1]
 SPEC = ImageSpec(height=16, max_width=96, width_step=32)
@@ -41,13 +43,9 @@ STEPS = 4  # an epoch of `drawn` in batches of 4: two canvases with 4 and 12 lin
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Make `names` a network of some ten thousand weights, which a second thread only slows."""
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `names` a network of some ten thousand weights."""
     monkeypatch.setitem(model.SHAPES, "names", TINY)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def draw(text: str, at: int) -> np.ndarray:
@@ -102,10 +100,7 @@ def uninterrupted(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     out = tmp_path_factory.mktemp("runs") / "alone"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(model.SHAPES, "names", TINY)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         train([pack], out, options())
-        torch.set_num_threads(threads)
     return outcome(out)
 
 
