@@ -39,6 +39,7 @@ LAYERS = [
     {"training"},
     {"training.options"},
     {"training.model", "training.loss", "training.augment", "training.checkpoint", "training.data"},
+    {"training.graph"},
     {"training.progress", "training.start"},
     {"training.loop"},
     {"training.export"},
@@ -54,12 +55,18 @@ WINGS = {
     "synthesis": {"", "ground_truth", "synthesis"},
     "training": {"", "ground_truth", "training"},
 }
-ALSO = {"evaluate": {"ground_truth"}, "calibrate": {"ground_truth"}, "cli": set(WINGS)}  # modules that join wings up
+ALSO = {
+    "evaluate": {"ground_truth"},
+    "calibrate": {"ground_truth"},
+    "cli": set(WINGS),
+}  # modules that join wings up
 
 PACKAGES = {  # what may be imported from elsewhere, and by whom: a module or all of a wing
     "numpy": {"*"},
     "PIL": {"line_image", "recognizer", "html", "synthesis"},
-    "onnxruntime": {"recognizer", "training.export"},
+    "onnxruntime": {"recognizer", "training.graph"},
+    "onnx": {"training.graph"},
+    "google": {"training.graph"},
     "rapidfuzz": {"metrics"},
     "pyarrow": {"inputs", "ground_truth", "synthesis"},
     "torch": {"training"},

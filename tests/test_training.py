@@ -28,6 +28,7 @@ from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec, line_image
 from penname.training import checkpoint, loop, model
 from penname.training.loop import Run, State, train
+from penname.training.model import as_ink
 from penname.training.options import TrainOptions, seconds
 
 if TYPE_CHECKING:
@@ -259,17 +260,6 @@ def test_a_state_that_lacks_something_is_refused(pack: Path, tmp_path: Path, nam
         train([pack], tmp_path, options(), resume=True)
 
 
-def test_a_checkpoint_from_before_bad_steps_in_a_row_were_kept_can_be_used(
-    pack: Path, tmp_path: Path, uninterrupted: dict[str, bytes]
-) -> None:
-    path = stopped(pack, tmp_path)
-    state = checkpoint.read_state(path)
-    del state["bad_in_a_row"], state["packs"]
-    checkpoint.write_json(path / "state.json", state)
-    train([pack], tmp_path, options(), resume=True)
-    assert outcome(tmp_path) == uninterrupted
-
-
 def tensors(run: Run) -> list[torch.Tensor]:
     """Return copies of all that a step may change."""
     found = [*run.network.state_dict().values(), *run.average.state_dict().values()]
@@ -284,7 +274,7 @@ def poison(
     """Spoil chosen steps: the pixels, the loss, the gradient, or one line's loss."""
     calls = itertools.count(1)
     now = [0]
-    as_ink, loss = loop.as_ink, Run._loss
+    loss = Run._loss
 
     def spoilt_ink(images: torch.Tensor) -> torch.Tensor:
         return as_ink(images) * (math.nan if kind == "pixels" and bad(now[0]) else 1)

@@ -1,7 +1,7 @@
 """Split the lines of the shared data by writer or page into train and validation tables.
 
-Usage: prepare.py DATA OUT WORDS.parquet, WORDS.parquet from draw_words.py. Writes to OUT for each of
-lines, places and words NAME-train.parquet and NAME-validation.parquet. The draw is that of
+Usage: prepare.py DATA OUT WORDS.parquet, WORDS.parquet from draw_words.py. Writes to OUT for each
+of lines, places and words NAME-train.parquet and NAME-validation.parquet. The draw is that of
 `penname pack`: by a hash of the group and a seed, so it never changes.
 """
 

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,8 +156,8 @@ def _print_json(predictions: Iterator[Prediction]) -> None:
 
 def _print_table(predictions: Iterator[Prediction]) -> None:
     head = list(islice(predictions, TABLE_HEAD))
-    file = max((len(prediction.file) for prediction in head), default=0)
-    text = max((len(prediction.text) for prediction in head), default=0)
+    file = max(len("file"), *(len(prediction.file) for prediction in head), 0)
+    text = max(len("text"), *(len(prediction.text) for prediction in head), 0)
     print(f"{'file':{file}}  {'text':{text}}  confidence")
     for prediction in chain(head, predictions):
         confidence = "unreadable" if prediction.error else f"{prediction.confidence:.3f}"
@@ -268,24 +268,25 @@ def _export_flags(sub: argparse.ArgumentParser) -> None:
         "--language", type=Path, metavar="FILE", help="let decoding prefer these texts: name,count"
     )
     sub.add_argument(
-        "--calibrate", nargs="+", type=Path, metavar="PATH", help="ground truth for the confidence"
+        "--calibrate",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="ground truth that was not trained on, to calibrate the confidence",
     )
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from penname.beam import DecodingOptions
-    from penname.calibrate import calibrate
-    from penname.ground_truth.sources import SourceOptions, read_sources
-    from penname.language import build_language
     from penname.training.export import export_model
 
-    folder = export_model(arguments.checkpoint, arguments.out, arguments.name)
-    if arguments.language:
-        build_language(arguments.language, folder.alphabet, folder.language)
-        folder = replace(folder, decoding=DecodingOptions())
-        folder.save()
-    if arguments.calibrate:
-        folder = calibrate(folder, read_sources(arguments.calibrate, SourceOptions()))
+    folder = export_model(
+        arguments.checkpoint,
+        arguments.out,
+        arguments.name,
+        language=arguments.language,
+        calibration=arguments.calibrate,
+    )
     print(folder.path)
     return 0
 

@@ -178,7 +178,7 @@ def _prediction(source: Source, prediction: Prediction) -> str:
 def _marked(prediction: Prediction) -> str:
     """Return the text with its doubtful characters marked."""
     if "".join(c.character for c in prediction.characters) != prediction.text:
-        return escape(prediction.text)  # decoded with a lexicon: no confidence per character
+        return escape(prediction.text)  # spans that do not spell the text
     return "".join(
         f'<span{_doubt(c.confidence)} title="{c.confidence:.1%}">{escape(c.character)}</span>'
         for c in prediction.characters
@@ -305,8 +305,8 @@ def _charts(report: Mapping[str, Any]) -> str:
         f'{coverage}<p class="faint">Accepting only the surest lines: how many, and how many of '
         "them are exact. The dashed line is 99 %.</p></div>"
         f'<div class="card"><h3>Exact lines by confidence</h3>{_reliability_chart(report)}'
-        '<p class="faint">Ten groups of equal size. On the diagonal, confidence is the share of '
-        f"exact lines; the mean distance is {percent(report['ece'])}.</p></div></div>"
+        '<p class="faint">Up to ten groups of about equal size. On the diagonal, confidence is '
+        f"the share of exact lines; the mean distance is {percent(report['ece'])}.</p></div></div>"
     )
 
 

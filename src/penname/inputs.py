@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penname.errors import ImageError
+from penname.line_image import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from penname.line_image import Source
 
 PARQUET = ".parquet"
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".jp2"}
-SUFFIXES |= {".ppm", ".pgm", ".pbm", ".pnm", PARQUET}
 ROWS = 256  # rows of a Parquet file in memory at a time
 
 
@@ -68,7 +67,7 @@ def _files(path: Path) -> list[Path]:
     files = [
         file
         for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES
+        if file.suffix.lower() in (*SUFFIXES, PARQUET)
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
     ]
     if not files:

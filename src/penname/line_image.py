@@ -24,6 +24,10 @@ from penname.options import option
 
 PAPER = 255
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"),
+    *(".bmp", ".gif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
 MAX_PIXELS = 50_000_000  # a line image is some 0.02 megapixels; a page at 600 dpi is 35
 MIN_SIDE = 4  # pixels; less cannot hold a letter
 MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
@@ -51,7 +55,12 @@ class ImageSpec:
     def __post_init__(self) -> None:
         if self.fit not in ("fit", "crop", "stretch"):
             raise OptionError(f"fit is {self.fit!r}; choose fit, crop or stretch")
-        if self.height < 8 or self.max_width < self.width_step or self.width_step < 1:
+        if (
+            self.height < 8
+            or self.max_width < self.width_step
+            or self.width_step < 1
+            or self.max_scale <= 0
+        ):
             raise OptionError(f"no line image fits {self}; height is at least 8")
 
     def canvas_width(self, width: int) -> int:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from penname.errors import GroundTruthError
 from penname.ground_truth.tables import GroundTruth, Parquet, SourceOptions, Table
+from penname.line_image import SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["GroundTruth", "SourceOptions", "count_sources", "open_sources", "read_sources"]
 
 TABLES = (".csv", ".tsv", ".jsonl")
-IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".jp2", ".ppm", ".pgm")
 
 
 class Source(Protocol):
@@ -130,8 +130,12 @@ class LineFolder:
         return sum(len(_stems(names)) for _, names in self._folders())
 
     def lines(self, images: bool) -> Iterator[GroundTruth]:
-        """Yield one line per stem; an image without `.gt.txt` has no text."""
+        """Yield one line per stem; an image without `.gt.txt` has no text.
+
+        A folder below the source is a group: people keep the lines of a page or writer in one.
+        """
         for folder, names in self._folders():
+            group = "" if folder == self.path else folder.relative_to(self.path).as_posix()
             for stem, files in sorted(_stems(names).items()):
                 pictures = [name for name in files if _is_image(name)]
                 image = folder / min(pictures, key=_plainest, default=f"{stem}.png")
@@ -141,7 +145,7 @@ class LineFolder:
                     row=str(place if place.name in files else image),
                     text=_read_text(place) if place.name in files else None,
                     source=self.path.resolve().name,
-                    group="",
+                    group=group,
                     image=image,
                 )
 
@@ -152,7 +156,7 @@ class LineFolder:
 
 
 def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGES)
+    return name.lower().endswith(SUFFIXES)
 
 
 def _stems(names: list[str]) -> dict[str, list[str]]:

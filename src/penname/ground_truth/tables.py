@@ -155,7 +155,8 @@ class Columns:
     @classmethod
     def of(cls, path: Path, there: list[str], options: SourceOptions) -> Columns:
         """Return the columns of a table that has the columns `there`."""
-        groups = tuple(name for name in GROUP_COLUMNS if name in there)
+        lower = {name.lower(): name for name in reversed(there)}
+        groups = tuple(lower[name] for name in GROUP_COLUMNS if name in lower)
         if options.group_column:
             groups = (_column(path, there, "group", options.group_column, ()),)
         return cls(

@@ -70,7 +70,7 @@ def read_state(path: Path) -> dict[str, Any]:
         return dict(state)
     except (OSError, ValueError, TypeError) as error:
         raise TrainingError(
-            f"{path / 'state.json'}: {error}; delete {path} to go on from an older checkpoint"
+            f"{path / 'state.json'}: {error}; start again with another --out"
         ) from None
 
 

@@ -33,7 +33,7 @@ from penname.training import checkpoint
 from penname.training.augment import augment
 from penname.training.data import Batch, Lines, in_order, loaded, plan
 from penname.training.loss import batch_loss
-from penname.training.model import STRIDE, parameters
+from penname.training.model import STRIDE, as_ink, parameters
 from penname.training.options import TrainOptions, seconds
 from penname.training.progress import Progress
 from penname.training.start import Start, no_start
@@ -265,8 +265,7 @@ class Run:
         Raises:
             TrainingError: it is damaged, or was made with other packs or options.
         """
-        saved = {"bad_in_a_row": 0, "packs": self.description()["packs"]}  # not in older ones
-        saved |= checkpoint.read_state(path)
+        saved = checkpoint.read_state(path)
         names = [each.name for each in fields(State)]
         needed = ("options", "alphabet", "image", "lines", "packs")
         if missing := [name for name in (*needed, *names) if name not in saved]:
@@ -274,7 +273,10 @@ class Run:
         _check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
         for key in needed[1:]:
             if saved[key] != self.description()[key]:
-                raise TrainingError(f"{path}: its {key} is not that of the packs given now")
+                raise TrainingError(
+                    f"{path}: its {key} is not that of the packs given now; give those "
+                    "it was made with, and the same --from"
+                )
         checkpoint.load(path, self.network, self.average, self.optimizer)
         self.state = State(**{name: saved[name] for name in names})
 
@@ -333,11 +335,6 @@ def train(
             run.end_epoch(progress)
         run.save()
     return run.state
-
-
-def as_ink(images: Tensor) -> Tensor:
-    """Return uint8 line images, 255 paper, as float32 ink, 1 black and 0 paper."""
-    return (255 - images.float()) / 255
 
 
 def _one_spec(packs: Sequence[Pack]) -> ImageSpec:

@@ -46,6 +46,11 @@ def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
     return Origin(height, classes, mish=options.preset == "origin-mish")
 
 
+def as_ink(images: Tensor) -> Tensor:
+    """Return uint8 line images, 255 paper, as float32 ink, 1 black and 0 paper."""
+    return (255 - images.float()) / 255
+
+
 def parameters(network: nn.Module) -> int:
     """Return the number of trained weights."""
     return sum(weight.numel() for weight in network.parameters())

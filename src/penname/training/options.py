@@ -44,13 +44,13 @@ class TrainOptions:
     augment: float = option(1.0, "strength of augmentation; 0 turns it off")
     dropout: float = option(0.2, "dropout before and between the recurrent layers")
     shortcut: float = option(0.2, "weight of the auxiliary CTC head while training")
-    mix: str = option("", "passes an epoch makes over each --pack, as 1,0.5,8; default 1 each")
+    mix: str = option("", "passes an epoch makes over each --pack, as 1,0.5,8; empty is 1 each")
     patience: int = option(
         0, "stop after this many epochs without a better validation CER; 0: never"
     )
     validate_every: int = option(1, "epochs between two validations")
     save_every: str = option("5m", "time between two checkpoints, as 30s, 5m or 1h")
-    time_limit: str = option("", "save and stop after this time, as 8h30m; default none")
+    time_limit: str = option("", "save and stop after this time, as 8h30m")
     precision: str = option("auto", "arithmetic", choices=("auto", "bf16", "fp32"))
     device: str = option("auto", "where to train: auto, cpu, cuda, cuda:1")
     seed: int = option(1, "seed of weights, order, augmentation and dropout")

@@ -9,7 +9,7 @@ import torch
 
 from penname.errors import TrainingError
 from penname.model_folder import ModelFolder
-from penname.training.checkpoint import load_tensors
+from penname.training.graph import read_weights
 from penname.training.model import build
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Start: TypeAlias = "Callable[[Alphabet, ImageSpec, TrainOptions], tuple[Alphabet, nn.Module]]"
-WEIGHTS = "weights.safetensors"
 
 
 def no_start(
@@ -39,7 +38,8 @@ def from_model(model: str | Path) -> Start:
     """Begin with the weights of a model folder or an included model.
 
     Its alphabet comes first and the packs' new characters after it, so every output that was
-    trained keeps its place; outputs of new characters begin at random.
+    trained keeps its place; outputs of new characters begin at random, and so does the shortcut
+    head, which a model folder lacks.
 
     Raises:
         ModelError: no such model. TrainingError: another network, or another image spec.
@@ -56,8 +56,7 @@ def from_model(model: str | Path) -> Start:
             raise TrainingError(f"{model} reads {folder.image}, the packs hold {spec}; pack again")
         merged = folder.alphabet.merge(alphabet)
         network = build(options, spec.height, merged.classes)
-        trained = load_tensors(folder.path / WEIGHTS)
-        _fill(network, trained)
+        _fill(network, read_weights(folder.onnx))
         log.info(
             "started from %s with %d new characters", model, len(merged) - len(folder.alphabet)
         )
@@ -69,6 +68,8 @@ def from_model(model: str | Path) -> Start:
 @torch.no_grad()
 def _fill(network: nn.Module, trained: dict[str, Tensor]) -> None:
     """Put trained weights over fresh ones; an output layer may have more rows than was trained."""
-    for name, value in network.state_dict().items():
-        rows = value if value.dim() == 0 else value[: len(trained[name])]
-        rows.copy_(trained[name])
+    state = network.state_dict()
+    for name, value in trained.items():
+        if name not in state or state[name].shape[1:] != value.shape[1:]:
+            raise TrainingError(f"the model's {name} is not the network's; train from nothing")
+        state[name][: len(value)] = value

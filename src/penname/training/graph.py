@@ -1,0 +1,147 @@
+"""The network as an ONNX file: written with every weight under its own name, and read back.
+
+The graph owns what is needed around the network, uint8 to ink and log-softmax. Large weights are
+stored in half precision, to which the network is rounded first, so the file and torch compute the
+same; ONNX Runtime widens them and folds batch norm in when it loads the file. Because nothing is
+folded in the file, fine-tuning starts from it too.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from penname.errors import TrainingError
+from penname.training.model import as_ink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from penname.line_image import ImageSpec
+
+PARITY = 5e-4  # largest difference of a log probability between torch and ONNX Runtime
+OPSET = 17
+LARGE = 1024  # elements from which a weight is halved; smaller ones are not worth a rounding
+HALF = ".half"
+NETWORK = "network."  # what the names of its weights start with in the file
+SHARED = "shared_weights"  # metadata: a JSON object, left out -> equal
+
+
+class Exported(nn.Module):
+    """The network as it is exported: images (N, 1, H, W) uint8 to log_probs (N, T, C)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return log_probs."""
+        logits, _ = self.network(as_ink(images))
+        return torch.log_softmax(logits, -1)
+
+
+@torch.no_grad()
+def round_weights(network: nn.Module) -> None:
+    """Round the weights that the file halves, in place."""
+    for weight in network.parameters():
+        if weight.numel() >= LARGE:
+            weight.copy_(weight.half().float())
+
+
+def write_onnx(exported: Exported, spec: ImageSpec, path: Path) -> None:
+    """Write the network with free batch size and width."""
+    example = torch.zeros(2, 1, spec.height, 2 * spec.width_step, dtype=torch.uint8)
+    with warnings.catch_warnings():  # the tracing exporter is deprecated, and the one that
+        warnings.simplefilter("ignore")  # keeps an LSTM's length free (pytorch#191855)
+        torch.onnx.export(
+            exported,
+            (example,),
+            str(path),
+            input_names=["images"],
+            output_names=["log_probs"],
+            dynamic_axes={"images": {0: "N", 3: "W"}, "log_probs": {0: "N", 1: "T"}},
+            opset_version=OPSET,
+            do_constant_folding=False,
+            training=torch.onnx.TrainingMode.PRESERVE,  # keeps batch norm apart
+            dynamo=False,
+        )
+    model = onnx.load(path)
+    _note_shared(model, exported)
+    _halve(model.graph)
+    onnx.save(model, path)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the network's weights by name; the shortcut head is not among them.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    try:
+        model = onnx.load(path)
+    except (OSError, DecodeError) as error:
+        raise TrainingError(f"{path}: cannot be read ({error}); export the model again") from None
+    weights = {
+        tensor.name.removesuffix(HALF): torch.from_numpy(
+            numpy_helper.to_array(tensor).astype(np.float32)
+        )
+        for tensor in model.graph.initializer
+        if tensor.name.startswith(NETWORK)
+    }
+    shared = next((prop.value for prop in model.metadata_props if prop.key == SHARED), "{}")
+    weights |= {name: weights[same] for name, same in json.loads(shared).items()}
+    return {name.removeprefix(NETWORK): weight for name, weight in weights.items()}
+
+
+def check_parity(exported: Exported, spec: ImageSpec, path: Path) -> float:
+    """Return the largest difference of log_probs between torch and the ONNX file.
+
+    Raises:
+        TrainingError: when it is over `PARITY`.
+    """
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rng, worst = np.random.default_rng(0), 0.0
+    for n, width in ((1, 1), (3, 4 * spec.width_step), (5, spec.max_width)):
+        shape = n, 1, spec.height, spec.canvas_width(width)
+        images = np.where(rng.random(shape) < 0.1, rng.integers(0, 256, shape), 255)
+        images = images.astype(np.uint8)
+        with torch.no_grad():
+            ours = exported(torch.from_numpy(images)).numpy()
+        differences = np.abs(session.run(None, {"images": images})[0] - ours)
+        worst = float(np.maximum(worst, differences.max()))  # nan stays nan
+    if not worst <= PARITY:
+        raise TrainingError(f"{path}: torch and ONNX Runtime differ by {worst:.1e}, over {PARITY}")
+    return worst
+
+
+def _note_shared(model: onnx.ModelProto, exported: Exported) -> None:
+    """Note which weights the exporter left out because another one is equal to them."""
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    shared = {}
+    for name, weight in exported.state_dict().items():
+        if name not in stored and weight.is_floating_point() and ".shortcut." not in name:
+            values = weight.numpy()
+            shared[name] = next(n for n, other in stored.items() if np.array_equal(values, other))
+    helper.set_model_props(model, {SHARED: json.dumps(shared)})
+
+
+def _halve(graph: onnx.GraphProto) -> None:
+    """Store large float32 weights as float16, each widened by a Cast of its own."""
+    casts = []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size >= LARGE:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + HALF))
+            casts.append(helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT))
+    for place, cast in enumerate(casts):
+        graph.node.insert(place, cast)

@@ -1,0 +1,74 @@
+"""The included models read real crops that they were not trained on, as well as their cards say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from penname.evaluate import Report, evaluate
+from penname.ground_truth.sources import SourceOptions, read_sources
+from penname.line_image import decode
+from penname.model_folder import INCLUDED, ModelFolder, included
+from penname.recognizer import Recognizer
+
+DATA = Path(__file__).parent / "data"
+LIMIT = 16 * 2**20  # bytes a file of a model may have
+
+
+@pytest.fixture(scope="module")
+def names() -> Recognizer:
+    return Recognizer.load("names")
+
+
+def scores(recognizer: Recognizer, table: str) -> Report:
+    truth = read_sources([DATA / table], SourceOptions())
+    return evaluate(recognizer, truth, data=table)
+
+
+def test_both_models_are_there_with_a_card_and_within_the_size() -> None:
+    assert included() == ["latin", "names"]
+    for name in included():
+        assert (INCLUDED / name / "card.md").read_text("utf-8").startswith(f"# {name}\n")
+        assert all(file.stat().st_size <= LIMIT for file in (INCLUDED / name).iterdir())
+        assert ModelFolder.load(name).confidence
+
+
+def test_names_reads_names(names: Recognizer) -> None:
+    report = scores(names, "names/names.csv").to_json()
+    assert report["n"] == 30
+    assert report["exact"] >= 25 / 30  # three labels of these are wrong or doubtful
+    assert report["cer"] <= 0.05
+
+
+def test_latin_reads_lines() -> None:
+    report = scores(Recognizer.load("latin"), "lines/lines.csv").to_json()
+    assert report["n"] == 6
+    assert report["cer"] <= 0.15
+
+
+def test_a_name_reads_the_same_alone_and_in_a_batch(names: Recognizer) -> None:
+    files = sorted((DATA / "names").glob("*.jpg"))
+    together = names.read(files)
+    for file, other in zip(files, together, strict=True):
+        (alone,) = names.read([file])
+        assert alone.text == other.text
+        assert alone.confidence == pytest.approx(other.confidence, abs=1e-4)
+
+
+def test_a_name_reads_the_same_in_any_form(names: Recognizer) -> None:
+    """Colour, white on black, 16 bits and transparency are not the handwriting's affair."""
+    files = sorted((DATA / "names").glob("*.jpg"))[:10]
+    for file, expected in zip(files, names.read(files), strict=True):
+        grey = decode(file)
+        colour = Image.fromarray(grey).convert("RGB")
+        alpha = Image.merge("LA", (Image.new("L", colour.size, 0), Image.fromarray(255 - grey)))
+        forms = [colour, 255 - grey, grey.astype(np.uint16) * 257, alpha]
+        assert [p.text for p in names.read(forms)] == [expected.text] * len(forms)
+
+
+def test_an_empty_picture_reads_as_nothing(names: Recognizer) -> None:
+    (prediction,) = names.read([np.full((40, 300), 255, np.uint8)])
+    assert prediction.text == ""
