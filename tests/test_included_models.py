@@ -10,7 +10,7 @@ from PIL import Image
 
 from penname.evaluate import Report, evaluate
 from penname.ground_truth.sources import SourceOptions, read_sources
-from penname.line_image import decode
+from penname.line_image import Source, decode
 from penname.model_folder import INCLUDED, ModelFolder, included
 from penname.recognizer import Recognizer
 
@@ -65,7 +65,7 @@ def test_a_name_reads_the_same_in_any_form(names: Recognizer) -> None:
         grey = decode(file)
         colour = Image.fromarray(grey).convert("RGB")
         alpha = Image.merge("LA", (Image.new("L", colour.size, 0), Image.fromarray(255 - grey)))
-        forms = [colour, 255 - grey, grey.astype(np.uint16) * 257, alpha]
+        forms: list[Source] = [colour, 255 - grey, grey.astype(np.uint16) * 257, alpha]
         assert [p.text for p in names.read(forms)] == [expected.text] * len(forms)
 
 

@@ -157,7 +157,7 @@ def test_options_refuse_what_cannot_be_made() -> None:
     with pytest.raises(OptionError, match="look"):
         SynthOptions(look="lines")
     with pytest.raises(OptionError, match="workers"):
-        SynthOptions(workers=0)
+        SynthOptions(workers=-1)
     assert from_json(SynthOptions, to_json(SynthOptions(seed=4))) == SynthOptions(seed=4)
 
 
