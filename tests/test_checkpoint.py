@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from penname import files
 from penname.errors import TrainingError
 from penname.training import checkpoint
 
@@ -157,7 +158,8 @@ def test_the_files_are_synced_before_the_rename(
         done.append("rename")
         return rename(path, target)
 
-    monkeypatch.setattr(checkpoint, "_sync", lambda path: done.append(path.name))
+    for module in (checkpoint, files):
+        monkeypatch.setattr(module, "sync", lambda path: done.append(path.name))
     monkeypatch.setattr(Path, "rename", noted)
     Parts(1).save(tmp_path / "out", 1)
     last = done.index("rename")

@@ -26,8 +26,8 @@ from penname.training.graph import (
     round_weights,
     write_onnx,
 )
-from penname.training.loop import Run
 from penname.training.options import TrainOptions
+from penname.training.run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ ROOT = Path(penname.__file__).parent
 # From the bottom up. A module may import those above it in this table, and nothing below.
 LAYERS = [
     {"errors"},
-    {"options", "alphabet", "cores"},
+    {"options", "alphabet", "cores", "files"},
     {"line_image", "ctc", "language", "metrics"},
     {"beam"},
     {"model_folder", "inputs"},
@@ -41,6 +41,7 @@ LAYERS = [
     {"training.model", "training.loss", "training.augment", "training.checkpoint", "training.data"},
     {"training.graph"},
     {"training.progress", "training.start"},
+    {"training.run"},
     {"training.loop"},
     {"training.export"},
     {"cli"},

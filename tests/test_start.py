@@ -17,9 +17,10 @@ from penname.training import model
 from penname.training.checkpoint import latest
 from penname.training.export import export_model, load_best
 from penname.training.graph import read_weights
-from penname.training.loop import Run, train
+from penname.training.loop import train
 from penname.training.model import as_ink, build
 from penname.training.options import TrainOptions
+from penname.training.run import Run
 from penname.training.start import from_model, no_start
 
 if TYPE_CHECKING:

@@ -26,10 +26,12 @@ from penname.cli import main
 from penname.errors import OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec, line_image
-from penname.training import checkpoint, loop, model
-from penname.training.loop import Run, State, train
+from penname.training import checkpoint, model
+from penname.training import run as run_module
+from penname.training.loop import train
 from penname.training.model import as_ink
 from penname.training.options import TrainOptions, seconds
+from penname.training.run import Run, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -291,7 +293,7 @@ def poison(
             lines[1] = math.nan
         return total, lines
 
-    monkeypatch.setattr(loop, "as_ink", spoilt_ink)
+    monkeypatch.setattr(run_module, "as_ink", spoilt_ink)
     monkeypatch.setattr(Run, "_loss", spoilt)
     return lambda: now[0]
 
@@ -485,11 +487,11 @@ def test_precision_auto_is_bf16_where_the_cpu_multiplies_it(
 ) -> None:
     cpu = torch.device("cpu")
     for flags, dtype in (("avx512_bf16 amx_bf16", torch.bfloat16), ("avx2", torch.float32)):
-        monkeypatch.setattr(loop, "_cpu_flags", lambda flags=flags: flags)
-        assert loop._dtype("auto", cpu) == dtype
-        assert loop._dtype("auto", torch.device("cuda")) == torch.bfloat16
-        assert loop._dtype("fp32", cpu) == torch.float32
-        assert loop._dtype("bf16", cpu) == torch.bfloat16
+        monkeypatch.setattr(run_module, "_cpu_flags", lambda flags=flags: flags)
+        assert run_module._dtype("auto", cpu) == dtype
+        assert run_module._dtype("auto", torch.device("cuda")) == torch.bfloat16
+        assert run_module._dtype("fp32", cpu) == torch.float32
+        assert run_module._dtype("bf16", cpu) == torch.bfloat16
 
 
 def test_tensorboard_shows_each_epoch_once_after_a_kill(

@@ -23,6 +23,7 @@ from penname import __version__
 from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
 from penname.errors import ModelError, PennameError
+from penname.files import write_whole
 from penname.line_image import ImageSpec
 from penname.options import from_json, to_json
 
@@ -137,9 +138,9 @@ class ModelFolder:
             "decoding": self.decoding and to_json(self.decoding),
             "training": self.training,
         }
-        unfinished = self.path / "model.json.part"
-        unfinished.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", "utf-8")
-        unfinished.replace(self.path / "model.json")
+        write_whole(
+            self.path / "model.json", json.dumps(values, ensure_ascii=False, indent=1) + "\n"
+        )
 
 
 def included() -> list[str]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -31,6 +30,7 @@ import pyarrow as pa
 from penname import __version__
 from penname.alphabet import Alphabet
 from penname.errors import PackError, PennameError
+from penname.files import sync
 from penname.line_image import ImageSpec
 from penname.options import from_json, to_json
 
@@ -282,12 +282,12 @@ class PackWriter:
         text = json.dumps(self._manifest(), indent=2, ensure_ascii=False)
         (self._partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
         for name in (*FILES, MANIFEST, "."):
-            _sync(self._partial / name)
+            sync(self._partial / name)
         check_free(self.out)
         if self.out.exists():
             self.out.rmdir()
         self._partial.rename(self.out)
-        _sync(self.out.parent)
+        sync(self.out.parent)
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -351,13 +351,3 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
-
-
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no handle for a folder
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

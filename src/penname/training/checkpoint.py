@@ -8,7 +8,6 @@ new, so one that can be seen is whole; the one before is deleted only then. Noth
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from penname.errors import TrainingError
+from penname.files import sync, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,9 +44,9 @@ def save(
     save_tensors(average.state_dict(), temporary / "average.safetensors")
     save_tensors(_optimizer_tensors(network, optimizer), temporary / "optimizer.safetensors")
     write_json(temporary / "state.json", state)
-    _sync(temporary)
+    sync(temporary)
     temporary.rename(path)
-    _sync(folder)
+    sync(folder)
     for other in _all(folder):
         if other != path:
             shutil.rmtree(other)
@@ -104,15 +104,12 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors as a safetensors file and sync it."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
-    _sync(path)
+    sync(path)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON through a temporary file, so that a reader sees the old or the new, whole."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    _sync(temporary)
-    temporary.replace(path)
+    """Write JSON so that a reader sees the old or the new, whole."""
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -141,13 +138,3 @@ def _new_name(folder: Path, step: int) -> Path:
 
 def _all(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{PREFIX}*")) if folder.is_dir() else []
-
-
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no handle for a folder
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

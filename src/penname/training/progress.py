@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from penname.files import write_whole
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -63,9 +65,7 @@ class Progress:
         self._close_bar()
         log.info("%s", "  ".join(f"{key} {value:.5g}" for key, value in record.items()))
         lines = "".join(json.dumps(entry) + "\n" for entry in history)
-        temporary = self.out / ".metrics.jsonl.partial"
-        temporary.write_text(lines, "utf-8")
-        temporary.replace(self.out / "metrics.jsonl")
+        write_whole(self.out / "metrics.jsonl", lines)
         for key, value in record.items():
             self.writer.add_scalar(key, value, record["step"])
 

@@ -1,0 +1,28 @@
+"""Files that are whole or not there: written beside their place, synced to disk, renamed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a machine that dies, finds the old or the new one."""
+    unfinished = path.with_name(f".{path.name}.partial")
+    unfinished.write_text(text, "utf-8")
+    sync(unfinished)
+    unfinished.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows has no handle for a folder
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

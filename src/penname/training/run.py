@@ -1,0 +1,347 @@
+"""A run: network, averaged weights, optimiser, lines, and where it is; one step at a time.
+
+Everything a step needs that is random comes from (seed, step) or (seed, epoch), and the learning
+rate is a function of the step. So a checkpoint is weights, optimiser and a position, and a run that
+was killed and resumed computes the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from penname import __version__
+from penname.alphabet import BLANK
+from penname.errors import OptionError, TrainingError
+from penname.metrics import ErrorRate
+from penname.options import from_json, to_json
+from penname.training import checkpoint
+from penname.training.augment import augment
+from penname.training.data import Batch, Lines, in_order, loaded, plan
+from penname.training.loss import batch_loss
+from penname.training.model import STRIDE, as_ink, parameters
+from penname.training.options import TrainOptions
+from penname.training.start import Start, no_start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from penname.ground_truth.pack import Pack
+    from penname.line_image import ImageSpec
+    from penname.training.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SET_ASIDE_IN_A_ROW = 5  # non-finite steps after which a run stops
+
+
+@dataclass
+class State:
+    """Where a run is: all of it but the tensors."""
+
+    step: int = 0
+    epoch: int = 0
+    batches_done: int = 0  # of this epoch
+    loss_sum: float = 0.0  # of this epoch, per line
+    lines_done: int = 0  # of this epoch
+    set_aside: int = 0  # steps with a non-finite loss or gradient
+    bad_in_a_row: int = 0  # of them, those since the last good step
+    seconds: float = 0.0
+    best_cer: float = math.inf
+    best_epoch: int = 0
+    finished: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Run:
+    """A training run: network, average, optimiser, lines and state."""
+
+    def __init__(
+        self, packs: Sequence[Pack], out: Path, options: TrainOptions, start: Start = no_start
+    ) -> None:
+        self.options, self.out, self.packs = options, out, packs
+        self.spec = _one_spec(packs)
+        alphabet = packs[0].alphabet
+        for pack in packs[1:]:
+            alphabet = alphabet.merge(pack.alphabet)
+        self.device = _device(options.device)
+        torch.manual_seed(options.seed)
+        self.alphabet, network = start(alphabet, self.spec, options)
+        average = copy.deepcopy(network)  # before .to: a copy on a GPU scatters the LSTM's weights
+        self.network = _on_device(network, self.device)
+        self.average = _on_device(average, self.device).eval().requires_grad_(False)
+        # Batch norm's running statistics change in the forward pass, before a step is judged.
+        self.running = [b for b in self.network.buffers() if b.is_floating_point()]
+        self.running_before = [torch.clone(buffer) for buffer in self.running]
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.dtype = _dtype(options.precision, self.device)
+        self.train = Lines(packs, "train", self.alphabet, STRIDE)
+        self.validation = Lines(packs, "validation", self.alphabet, STRIDE)
+        self.passes = options.passes(len(packs))
+        self.generator = torch.Generator(self.device)
+        self.state = State()
+        self.steps_an_epoch = len(self.plan(0)) if len(self.train) else 0
+        if not self.steps_an_epoch:
+            raise TrainingError(
+                "no training lines; pack some, or check the pack's splits and --mix"
+            )
+
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        """Return the batches of an epoch."""
+        seed = _seed(self.options.seed, 1, epoch)
+        return plan(self.train, self.passes, self.options.batch_size, seed)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step: warm-up and cosine, cosine, or constant."""
+        options, total = self.options, self.options.epochs * self.steps_an_epoch
+        if options.schedule == "constant":
+            return options.learning_rate
+        rise = options.warmup * total if options.schedule == "onecycle" else 0
+        if step < rise:
+            return options.learning_rate * (0.04 + 0.96 * step / rise)
+        # With fractions of packs epochs differ by a few steps, so a run may go on past `total`.
+        part = min(1.0, (step - rise) / max(1, total - rise))
+        return options.learning_rate * (1e-4 + 0.5 * (1 - 1e-4) * (1 + math.cos(math.pi * part)))
+
+    def step(self, batch: Batch) -> None:
+        """Update the weights once, unless loss or gradient are not finite."""
+        self._seed_step()
+        torch._foreach_copy_(self.running_before, self.running)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.state.step)
+        loss, lines = self._loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        total, length = torch.stack([lines.sum(), norm.to(lines.dtype)]).tolist()
+        if math.isfinite(total) and math.isfinite(length):
+            self.optimizer.step()
+            self._average_weights()
+            self.state.bad_in_a_row = 0
+            self.state.loss_sum += total
+            self.state.lines_done += len(batch.ids)
+        else:
+            self._set_aside(batch, lines)
+        self.state.step += 1
+        self.state.batches_done += 1
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        ink = augment(as_ink(batch.images), self.generator, self.options.augment)
+        with self._autocast():
+            logits, shortcut = self.network(ink.contiguous(memory_format=torch.channels_last))
+        return batch_loss(
+            logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut
+        )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def _seed_step(self) -> None:
+        seed = _seed(self.options.seed, 2, self.state.step)
+        torch.manual_seed(seed)  # dropout draws from the global generators
+        self.generator.manual_seed(seed)
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        step = self.state.step
+        decay = min(self.options.ema, (1 + step) / (10 + step))
+        theirs, ours = self.network.state_dict(), self.average.state_dict()
+        floats = [name for name, value in ours.items() if value.is_floating_point()]
+        torch._foreach_lerp_(
+            [ours[name] for name in floats], [theirs[name] for name in floats], 1 - decay
+        )
+
+    def _set_aside(self, batch: Batch, lines: Tensor) -> None:
+        """Undo and count a step that must not reach the weights; stop after a few in a row."""
+        torch._foreach_copy_(self.running, self.running_before)
+        self.state.set_aside += 1
+        self.state.bad_in_a_row += 1
+        bad = batch.ids[~torch.isfinite(lines).cpu().numpy()]
+        named = ", ".join(self.train.file(int(i)) for i in (bad if len(bad) else batch.ids)[:8])
+        log.warning("step %d set aside: loss or gradient not finite: %s", self.state.step, named)
+        if self.state.bad_in_a_row >= SET_ASIDE_IN_A_ROW:
+            raise TrainingError(
+                f"{self.state.bad_in_a_row} steps in a row had no finite loss or gradient, "
+                f"the last at step {self.state.step} with {named}; "
+                "lower --learning-rate or look at these lines"
+            )
+
+    @torch.no_grad()
+    def read(self, lines: Lines) -> list[str]:
+        """Return what the averaged weights write for each line, greedily."""
+        texts = [""] * len(lines)
+        batches = in_order(lines, max(256, self.options.batch_size))
+        with closing(loaded(lines, batches, self.device)) as loading:
+            for batch in loading:
+                with self._autocast():
+                    logits, _ = self.average(as_ink(batch.images))
+                for line, best in zip(batch.ids, logits.argmax(-1).cpu().numpy(), strict=True):
+                    kept = best[(np.diff(best, prepend=-1) != 0) & (best != BLANK)]
+                    texts[line] = self.alphabet.decode(kept)
+        return texts
+
+    def validate(self) -> dict[str, float]:
+        """Return CER and exact match of the averaged weights on the validation lines."""
+        if not len(self.validation):
+            return {}
+        cer, exact = ErrorRate(), 0
+        for reference, hypothesis in zip(
+            self.validation.texts, self.read(self.validation), strict=True
+        ):
+            cer.add(reference, hypothesis)
+            exact += reference == hypothesis
+        return {"cer": cer.value, "exact": exact / len(self.validation)}
+
+    def end_epoch(self, progress: Progress) -> None:
+        """Validate, keep the best averaged weights, and decide whether to go on."""
+        state, options = self.state, self.options
+        state.epoch += 1
+        last = state.epoch >= options.epochs
+        record: dict[str, float] = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "loss": state.loss_sum / max(1, state.lines_done),
+            "learning_rate": self.learning_rate(state.step - 1),
+            "set_aside": state.set_aside,
+        }
+        state.batches_done, state.loss_sum, state.lines_done = 0, 0.0, 0
+        impatient = False
+        if not len(self.validation):  # nothing to choose by: the last weights are the best
+            self.save_best(record)
+        elif last or state.epoch % options.validate_every == 0:
+            record |= self.validate()
+            if record["cer"] < state.best_cer:
+                state.best_cer = record["cer"]
+                self.save_best(record)
+            impatient = 0 < options.patience <= state.epoch - state.best_epoch
+        state.finished = last or impatient
+        state.history.append(record)
+        progress.record(record, state.history)
+
+    def save_best(self, scores: dict[str, float]) -> None:
+        """Write the averaged weights and what is needed to export them to `out/best`."""
+        self.state.best_epoch = self.state.epoch
+        folder = self.out / "best"
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.save_tensors(self.average.state_dict(), folder / ".weights.partial")
+        (folder / ".weights.partial").replace(folder / "weights.safetensors")
+        checkpoint.write_json(folder / "training.json", self.description() | {"scores": scores})
+
+    def description(self) -> dict[str, Any]:
+        """Return what identifies the run: options, alphabet, image spec, sizes and version."""
+        return {
+            "penname": __version__,
+            "options": to_json(self.options),
+            "alphabet": self.alphabet.characters,
+            "image": to_json(self.spec),
+            "parameters": parameters(self.network),
+            "lines": {"train": len(self.train), "validation": len(self.validation)},
+            "packs": [pack.manifest["files"]["index.arrow"]["sha256"] for pack in self.packs],
+        }
+
+    def introduction(self) -> str:
+        """Return what a person wants to know of a run that begins."""
+        arithmetic = "bf16" if self.dtype == torch.bfloat16 else "fp32"
+        return (
+            f"training {self.options.preset} ({parameters(self.network):,} weights) on "
+            f"{len(self.train):,} lines, validating on {len(self.validation):,}; "
+            f"{self.steps_an_epoch:,} steps an epoch, {self.device} {arithmetic}"
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        state = self.description() | asdict(self.state)
+        checkpoint.save(self.out, self.network, self.average, self.optimizer, state)
+
+    def resume(self, path: Path) -> None:
+        """Load a checkpoint and go on from its position.
+
+        Raises:
+            TrainingError: it is damaged, or was made with other packs or options.
+        """
+        saved = checkpoint.read_state(path)
+        names = [each.name for each in fields(State)]
+        needed = ("options", "alphabet", "image", "lines", "packs")
+        if missing := [name for name in (*needed, *names) if name not in saved]:
+            raise TrainingError(f"{path / 'state.json'} has no {', '.join(missing)}")
+        _check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
+        for key in needed[1:]:
+            if saved[key] != self.description()[key]:
+                raise TrainingError(
+                    f"{path}: its {key} is not that of the packs given now; give those "
+                    "it was made with, and the same --from"
+                )
+        checkpoint.load(path, self.network, self.average, self.optimizer)
+        self.state = State(**{name: saved[name] for name in names})
+
+
+def _one_spec(packs: Sequence[Pack]) -> ImageSpec:
+    for pack in packs[1:]:
+        if pack.spec != packs[0].spec:
+            raise TrainingError(
+                f"packs differ in their image spec: {packs[0].spec} and {pack.spec}; "
+                "pack them alike"
+            )
+    if packs[0].spec.width_step % STRIDE:
+        raise TrainingError(
+            f"a frame is {STRIDE} pixels, and canvases are multiples of "
+            f"{packs[0].spec.width_step}; pack with a --width-step that {STRIDE} divides"
+        )
+    return packs[0].spec
+
+
+def _check_same_options(saved: TrainOptions, given: TrainOptions, path: Path) -> None:
+    """Refuse to resume with options that change what is computed."""
+    free = {"save_every", "time_limit", "device"}
+    changed = [
+        f"{name}: {value} there, {getattr(given, name)} now"
+        for name, value in asdict(saved).items()
+        if name not in free and value != getattr(given, name)
+    ]
+    if changed:
+        raise TrainingError(f"{path} was made with other options ({'; '.join(changed)})")
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise OptionError(f"device is {name!r}, which torch cannot use here: {error}") from None
+    return device
+
+
+def _on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network, its convolutions with channels last, which CPUs and GPUs read faster."""
+    moved: nn.Module = network.to(device)
+    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """bf16 where the hardware multiplies it faster: GPUs, and CPUs with AMX."""
+    fast = device.type == "cuda" or "amx_bf16" in _cpu_flags()
+    return (
+        torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
+    )
+
+
+def _cpu_flags() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text("utf-8") if path.exists() else ""
