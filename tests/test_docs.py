@@ -275,7 +275,7 @@ def test_what_a_pack_holds_is_all_told(tmp_path: Path) -> None:
 
 def test_the_keys_of_a_checkpoint_are_all_told() -> None:
     """The loop is parsed and not imported, so that the test needs no torch."""
-    nodes = list(ast.walk(ast.parse((SOURCES / "training" / "loop.py").read_text("utf-8"))))
+    nodes = list(ast.walk(ast.parse((SOURCES / "training" / "run.py").read_text("utf-8"))))
     (state,) = (n for n in nodes if isinstance(n, ast.ClassDef) and n.name == "State")
     (description,) = (
         n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == "description"
