@@ -56,7 +56,7 @@ class State:
     set_aside: int = 0  # steps with a non-finite loss or gradient
     bad_in_a_row: int = 0  # of them, those since the last good step
     seconds: float = 0.0
-    best_cer: float = math.inf
+    best_cer: float | None = None
     best_epoch: int = 0
     finished: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
@@ -221,7 +221,7 @@ class Run:
             self.save_best(record)
         elif last or state.epoch % options.validate_every == 0:
             record |= self.validate()
-            if record["cer"] < state.best_cer:
+            if state.best_cer is None or record["cer"] < state.best_cer:
                 state.best_cer = record["cer"]
                 self.save_best(record)
             impatient = 0 < options.patience <= state.epoch - state.best_epoch
@@ -247,7 +247,7 @@ class Run:
             "image": to_json(self.spec),
             "parameters": parameters(self.network),
             "lines": {"train": len(self.train), "validation": len(self.validation)},
-            "packs": [pack.manifest["files"]["index.arrow"]["sha256"] for pack in self.packs],
+            "packs": [_fingerprint(pack) for pack in self.packs],
         }
 
     def introduction(self) -> str:
@@ -284,6 +284,12 @@ class Run:
                 )
         checkpoint.load(path, self.network, self.average, self.optimizer)
         self.state = State(**{name: saved[name] for name in names})
+
+
+def _fingerprint(pack: Pack) -> str:
+    """Return the start of the checksums of a pack's index and pixels."""
+    files = pack.manifest["files"]
+    return "-".join(files[name]["sha256"][:16] for name in ("index.arrow", "pixels.bin"))
 
 
 def _one_spec(packs: Sequence[Pack]) -> ImageSpec:
