@@ -11,7 +11,7 @@ if command -v nvidia-smi > /dev/null; then
 else
   : "${EPOCHS:=5}" "${BATCH:=24}" "${RATE:=0.001}"
 fi
-lines=(--height 48 --max-width 2000 --width-step 64 --alphabet "$(cat "$here/latin/alphabet.txt")")
+lines=(--height 48 --trim sides --max-width 2000 --width-step 64 --alphabet "$(cat "$here/latin/alphabet.txt")")
 mkdir -p "$out"
 [ -e "$out/words.parquet" ] || {
   python "$here/latin/draw_words.py" "$data/unipen_words_strokes.parquet" "$out/words.part"

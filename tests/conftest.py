@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BARS = Alphabet("ABCDEFGHIJ")
-SPEC = ImageSpec(max_width=640, trim=False)
+SPEC = ImageSpec(max_width=640, trim="none")
 STRIDE = 8
 SHARPNESS = 0.01  # log_probs are log_softmax(-SHARPNESS * (mean grey - grey of the label) ** 2)
 

@@ -76,7 +76,13 @@ def test_the_made_parts_hold_every_command_flag_and_rule() -> None:
     page = text_of("docs/cli.md")
     for name in COMMANDS:
         assert f"## penname {name}\n" in page
-    for flag in ("--html FILE", "--resume", "--no-trim", "--calibrate PATH", "--group-column STR"):
+    for flag in (
+        "--html FILE",
+        "--resume",
+        "--no-keep-unlabelled",
+        "--calibrate PATH",
+        "--group-column STR",
+    ):
         assert flag in page
     assert first_cells("docs/ground_truth.md", "rule") == [f"`{rule.id}`" for rule in RULES]
 

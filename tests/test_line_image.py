@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPEC = ImageSpec()
-CROP = ImageSpec(height=64, max_width=256, fit="crop", trim=False)
-STRETCH = ImageSpec(height=64, max_width=256, fit="stretch", trim=False)
+CROP = ImageSpec(height=64, max_width=256, fit="crop", trim="none")
+STRETCH = ImageSpec(height=64, max_width=256, fit="stretch", trim="none")
 
 
 def drawing(width: int = 200, height: int = 60) -> Image.Image:
@@ -122,7 +122,7 @@ def test_a_path_reads_as_its_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(200, 60), (350, 60), (120, 40), (600, 60)])
 def test_fit_keeps_the_aspect(width: int, height: int) -> None:
-    spec = ImageSpec(trim=False)
+    spec = ImageSpec(trim="none")
     picture = np.full((height, width), 255, np.uint8)
     side = height // 2
     picture[5 : 5 + side, 10 : 10 + side] = 0  # a square stays one
@@ -138,7 +138,7 @@ def test_fit_keeps_the_aspect(width: int, height: int) -> None:
 def test_fit_enlarges_no_more_than_max_scale_and_centres() -> None:
     picture = np.full((16, 100), 255, np.uint8)
     picture[:, 40:50] = 0
-    image = line_image(picture, ImageSpec(trim=False, max_scale=1.25))
+    image = line_image(picture, ImageSpec(trim="none", max_scale=1.25))
     assert image.shape == (48, 125)
     rows = np.flatnonzero(image.min(axis=1) < 128)
     assert (rows[0], rows[-1]) == (14, 33)  # 20 rows, 14 above and 14 below
@@ -171,14 +171,14 @@ def test_trimming_cuts_blank_sides_to_a_margin() -> None:
     image = line_image(picture, ImageSpec(height=40))
     assert image.shape == (40, 4 + 50 + 4)  # a margin of a tenth of the height
     np.testing.assert_array_equal(np.flatnonzero(image.min(axis=0) < 128), np.arange(4, 54))
-    untrimmed = line_image(picture, ImageSpec(height=40, max_width=512, trim=False))
+    untrimmed = line_image(picture, ImageSpec(height=40, max_width=512, trim="none"))
     assert untrimmed.shape == (40, 500)
 
 
 def test_faint_ink_becomes_black_and_tinted_paper_white() -> None:
     picture = np.full((48, 200), 180, np.uint8)
     picture[20:30, 50:100] = 120
-    image = line_image(picture, ImageSpec(trim=False))
+    image = line_image(picture, ImageSpec(trim="none"))
     assert set(np.unique(image)) == {0, 255}
 
 
@@ -243,3 +243,50 @@ def test_a_spec_that_fits_nothing_is_refused() -> None:
         ImageSpec(max_width=16)
     with pytest.raises(OptionError, match="no line image fits"):
         ImageSpec(height=4)
+
+
+def strokes() -> np.ndarray:
+    """Return three upright strokes of ink in a picture with little margin."""
+    grey = np.full((40, 240), PAPER, np.uint8)
+    for left in (20, 110, 200):
+        grey[6:34, left : left + 4] = 20
+    return grey
+
+
+def test_light_that_changes_along_the_line_is_evened_out() -> None:
+    along = np.linspace(110, 230, 240)
+    shaded = (strokes() / PAPER * along).astype(np.uint8)
+    even, expected = (line_image(g, ImageSpec()) for g in (shaded, strokes()))
+    assert even.shape == expected.shape
+    assert (np.abs(even.astype(int) - expected) > 60).mean() < 0.02
+    assert min(even[:, :3].min(), even[:, -3:].min()) > 230  # paper at both ends
+
+
+def test_even_paper_is_left_as_it_is() -> None:
+    grey = np.where(strokes() == PAPER, 200, 40).astype(np.uint8)
+    np.testing.assert_array_equal(line_image(grey, ImageSpec()), line_image(strokes(), ImageSpec()))
+
+
+def test_blank_rows_are_cut_from_a_high_picture_and_not_below_the_height() -> None:
+    spec = ImageSpec(height=48, max_width=320)
+    padded = np.pad(strokes(), ((50, 90), (0, 0)), constant_values=PAPER)
+    image = line_image(padded, spec)
+    kept = line_image(padded, ImageSpec(height=48, max_width=320, trim="sides"))
+    # 28 rows of ink stay 28 high on 48 rows; with 180 rows they shrink to 28 * 48 / 180.
+    assert [int((i.min(axis=1) < 128).sum()) for i in (image, kept)] == [28, 7]
+    ink = np.flatnonzero(image.min(axis=1) < 128)
+    assert abs((ink[0] + ink[-1]) / 2 - 23.5) <= 2  # and stand in the middle
+
+
+def test_rows_at_the_edge_of_the_picture_are_never_lost() -> None:
+    for top in (0, 72):
+        grey = np.full((100, 200), PAPER, np.uint8)
+        grey[top : top + 28, 50:150] = 0
+        image = line_image(grey, ImageSpec(height=48, max_width=320))
+        assert image.shape[0] == 48
+        assert int((image.min(axis=1) < 128).sum()) == 28
+
+
+def test_an_unknown_trim_is_refused() -> None:
+    with pytest.raises(OptionError, match="trim is 'rows'"):
+        ImageSpec(trim="rows")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SPEC = ImageSpec(height=16, max_width=160)
+SPEC = ImageSpec(height=16, max_width=160, trim="sides")
 NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
 SERIAL = PackOptions(workers=1)
 NAMES = ("ANNA", "BEN", "CLARA", "DO")

@@ -31,6 +31,7 @@ SUFFIXES = (
 MAX_PIXELS = 50_000_000  # a line image is some 0.02 megapixels; a page at 600 dpi is 35
 MIN_SIDE = 4  # pixels; less cannot hold a letter
 MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
+UNEVEN = 16  # grey levels that paper may differ from end to end before it is evened out
 INK = 128  # after levels, anything darker is ink
 
 Grey = np.ndarray  # (h, w) uint8
@@ -48,13 +49,19 @@ class ImageSpec:
     height: int = option(48, "height of a line image in pixels")
     max_width: int = option(320, "largest width of a line image in pixels")
     fit: str = option("fit", "how a picture is brought to size", choices=("fit", "crop", "stretch"))
-    trim: bool = option(True, "cut blank sides off")
+    trim: str = option(
+        "all",
+        "cut blank sides off, and of pictures higher than a line image blank rows too",
+        choices=("none", "sides", "all"),
+    )
     max_scale: float = option(1.25, "largest enlargement; more adds cost but no information")
     width_step: int = option(32, "canvas widths are multiples of this many pixels")
 
     def __post_init__(self) -> None:
         if self.fit not in ("fit", "crop", "stretch"):
             raise OptionError(f"fit is {self.fit!r}; choose fit, crop or stretch")
+        if self.trim not in ("none", "sides", "all"):
+            raise OptionError(f"trim is {self.trim!r}; choose none, sides or all")
         if (
             self.height < 8
             or self.max_width < self.width_step
@@ -103,8 +110,10 @@ def decode(source: Source) -> Grey:
 def line_image(grey: Grey, spec: ImageSpec) -> Grey:
     """Return the line image (spec.height, w) uint8 of a grey picture; w is its true width."""
     grey = _levels(grey)
-    if spec.trim:
+    if spec.trim != "none":
         grey = _trim_sides(grey)
+    if spec.trim == "all":
+        grey = _trim_rows(grey, spec.height)
     if spec.fit == "crop":
         return _pasted(grey[: spec.height, : spec.max_width], spec.height, spec.max_width, 0)
     if spec.fit == "stretch":
@@ -126,15 +135,34 @@ def on_canvas(images: list[Grey], width: int) -> np.ndarray:
 
 def _levels(grey: Grey) -> Grey:
     """Stretch ink to 0 and paper to 255; paper is what most of the picture is made of."""
-    counts = np.bincount(grey.ravel(), minlength=256).cumsum()
-    low, paper, high = np.searchsorted(counts, counts[-1] * np.array([0.002, 0.5, 0.998]))
+    low, paper, high = _extent(grey)
     if high - low < MIN_CONTRAST:
         return np.full_like(grey, PAPER)
-    values = np.arange(256)
     if paper - low < high - paper:  # white on black
-        values, low, paper = 255 - values, 255 - high, 255 - paper
-    table = np.clip((values - low) * (255 / (paper - low)), 0, 255).astype(np.uint8)
-    return np.asarray(table[grey])
+        grey, low, paper = 255 - grey, 255 - high, 255 - paper
+    if paper < PAPER:  # no light falls unevenly on paper that is all white
+        grey = _even(grey)
+        low, paper, _ = _extent(grey)
+    table = (np.arange(256) - low) * (255 / max(1, paper - low))
+    return np.asarray(np.round(np.clip(table, 0, PAPER)).astype(np.uint8)[grey])
+
+
+def _extent(grey: Grey) -> tuple[int, int, int]:
+    """Return the grey levels of the darkest and lightest 0.2 % and, in the middle, the median."""
+    counts = np.bincount(grey.ravel(), minlength=256).cumsum()
+    low, median, high = np.searchsorted(counts, counts[-1] * np.array([0.002, 0.5, 0.998]))
+    return int(low), int(median), int(high)
+
+
+def _even(grey: Grey) -> Grey:
+    """Divide out light that changes along the line, seen on the paper of each square of it."""
+    blocks = np.array_split(grey, max(1, round(grey.shape[1] / max(grey.shape[0], 16))), axis=1)
+    light = np.array([np.percentile(block, 80) for block in blocks])
+    if light.max() - light.min() < UNEVEN or light.min() < UNEVEN:
+        return grey
+    widths = np.array([block.shape[1] for block in blocks])
+    along = np.interp(np.arange(grey.shape[1]), widths.cumsum() - widths / 2, light)
+    return np.asarray(np.minimum(grey * (light.max() / along), PAPER), dtype=np.uint8)
 
 
 def _trim_sides(grey: Grey) -> Grey:
@@ -144,6 +172,18 @@ def _trim_sides(grey: Grey) -> Grey:
         return grey
     margin = max(2, grey.shape[0] // 10)
     return grey[:, max(0, columns[0] - margin) : columns[-1] + 1 + margin]
+
+
+def _trim_rows(grey: Grey, least: int) -> Grey:
+    """Cut blank rows off a picture that is higher than `least`, down to `least` rows."""
+    rows = np.flatnonzero(grey.min(axis=1) < INK)
+    if not len(rows) or grey.shape[0] <= least:
+        return grey
+    margin = max(2, (rows[-1] - rows[0]) // 10)
+    top, bottom = rows[0] - margin, rows[-1] + 1 + margin
+    missing = max(0, least - (bottom - top))
+    top = min(max(0, top - missing // 2), grey.shape[0] - least)
+    return grey[top : max(bottom, top + least)]
 
 
 def _pasted(grey: Grey, height: int, width: int, top: int) -> Grey:
