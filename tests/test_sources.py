@@ -99,6 +99,11 @@ def test_columns_by_option(tmp_path: Path) -> None:
     assert (line.file, line.text, line.group) == ("1.png", "A", "w1")
 
 
+def test_group_columns_are_found_in_capitals_too(tmp_path: Path) -> None:
+    lines = read(write(tmp_path / "t.csv", "FILE,Text,PAGE,Writer\n1.png,A,p1,w1\n2.png,B,p2,\n"))
+    assert [line.group for line in lines] == ["w1", "p2"]
+
+
 def test_group_is_the_writer_else_the_page(tmp_path: Path) -> None:
     rows = "file,text,page,writer,split,source\n1.png,A,p1,w1,val,s\n2.png,B,p2,,,\n3.png,C,,,,\n"
     lines = read(write(tmp_path / "t.csv", rows))
@@ -145,6 +150,7 @@ def test_gt_txt_folder(tmp_path: Path) -> None:
     assert texts == ["text 1", "text 2", "text sub/3", None, "text sub/without"]
     assert lines[0].row.endswith("1.gt.txt")
     assert {line.source for line in lines} == {"set"}
+    assert [line.group for line in lines] == ["", "", "sub", "sub", "sub"]
 
 
 def test_a_folder_of_images_has_no_texts(tmp_path: Path) -> None:
