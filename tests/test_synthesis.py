@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from penname.cli import main
 from penname.ctc import frames_needed
 from penname.errors import GroundTruthError, OptionError
 from penname.ground_truth.pack_folder import Pack
@@ -232,3 +233,16 @@ def test_a_contact_sheet_shows_synthetic_and_real_crops(data: Path, tmp_path: Pa
     assert pixels.shape == (2 * 76, 4 * 392)
     assert (pixels[:30, 392:492] == 77).all()  # the second place holds a real crop
     assert pixels[:14, :200].max() == 255  # the first a synthetic one
+
+
+def test_the_command_writes_a_pack_and_a_sheet(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    flags = ("--lines", "5", "--workers", "1", "--height", "32", "--sheet", str(sheet))
+    assert main(["synth", "--data", str(data), "--out", str(tmp_path / "pack"), *flags]) == 0
+    pack = Pack.open(tmp_path / "pack")
+    assert (len(pack), pack.spec.height) == (5, 32)
+    with Image.open(sheet) as page:
+        assert page.size == (4 * 392, 12 * 76)
+    assert "5 pictures" in capsys.readouterr().err
