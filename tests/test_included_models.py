@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from penname.alphabet import Alphabet
 from penname.evaluate import Report, evaluate
 from penname.ground_truth.sources import SourceOptions, read_sources
-from penname.line_image import Source, decode
+from penname.line_image import Source, decode, line_image, on_canvas
 from penname.model_folder import INCLUDED, ModelFolder, included
 from penname.recognizer import Recognizer
+from penname.training.graph import Exported
+from penname.training.options import TrainOptions
+from penname.training.start import from_model
 
 DATA = Path(__file__).parent / "data"
 LIMIT = 16 * 2**20  # bytes a file of a model may have
@@ -72,3 +77,18 @@ def test_a_name_reads_the_same_in_any_form(names: Recognizer) -> None:
 def test_an_empty_picture_reads_as_nothing(names: Recognizer) -> None:
     (prediction,) = names.read([np.full((40, 300), 255, np.uint8)])
     assert prediction.text == ""
+
+
+@pytest.mark.parametrize(("name", "folder"), [("names", "names"), ("latin", "lines")])
+def test_a_model_can_be_trained_further_from_where_it_is(name: str, folder: str) -> None:
+    recognizer = Recognizer.load(name)
+    spec, old = recognizer.model.image, recognizer.model.alphabet
+    alphabet, network = from_model(name)(Alphabet("Aж"), spec, TrainOptions(preset=name))
+    assert alphabet.characters == old.characters + "ж"
+    line = line_image(decode(next(iter(sorted((DATA / folder).glob("*.*[gp]"))))), spec)
+    images = on_canvas([line], spec.canvas_width(line.shape[1]))
+    with torch.no_grad():
+        log_probs = Exported(network).eval()(torch.from_numpy(images))[..., :-1]
+    # The new character takes some probability from all others alike.
+    ours = log_probs.log_softmax(-1).numpy()
+    np.testing.assert_allclose(ours, recognizer.network(images), rtol=0, atol=1e-3)
