@@ -9,7 +9,7 @@ set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${LINES:=230000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}" "${EPOCHS:=17}" "${BATCH:=1024}" "${RATE:=0.003}"
-else # two cores: some three hours
+else # two cores: some three hours; LINES=30000 FIRST_EPOCHS=1 EPOCHS=2 took one (docs/log.md)
   : "${LINES:=80000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}" "${EPOCHS:=8}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
