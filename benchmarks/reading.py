@@ -18,8 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from penname.cores import cores
 from penname.ground_truth.cleaning import CleaningOptions, clean_text
 from penname.ground_truth.sources import SourceOptions, read_sources
@@ -81,7 +79,7 @@ def main() -> None:
         scores = {}
         for measure in (exact, cer):
             pairs = zip(lines, texts[name], strict=True)
-            sums = np.array([measure(line.text or "", text) for line, text in pairs])
+            sums = [measure(line.text or "", text) for line, text in pairs]
             scores[measure.__name__] = rate(sums, seed=0)
         shown = [f"{r.value:7.1%} ({r.low:.1%} to {r.high:.1%})" for r in scores.values()]
         print(f"{name:10} {speed:8.0f}  {shown[0]:>24}  {shown[1]:>22}")
