@@ -8,15 +8,14 @@ keep a handful of errors from asking for certainty. Fit it on lines the model wa
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from penname.alphabet import nfc
 from penname.errors import GroundTruthError
+from penname.evaluate import evaluate
 from penname.model_folder import CERTAIN, Calibration, ModelFolder
-from penname.recognizer import WINDOW, Recognizer
+from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,21 +34,15 @@ def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> Model
     """
     plain = replace(folder, confidence=None)
     recognizer = Recognizer(plain, Recognizer.load(folder.path).network)
-    confidences: list[float] = []
-    right: list[bool] = []
-    rest = (line for line in ground_truth if line.text)
-    while lines := list(islice(rest, WINDOW)):
-        predictions = recognizer.read([line.image for line in lines])
-        for line, prediction in zip(lines, predictions, strict=True):
-            if not prediction.error:
-                confidences.append(prediction.confidence)
-                right.append(prediction.text == nfc(line.text or ""))
-    if len(right) < FEWEST or all(right) or not any(right):
+    lines = [line for line in evaluate(recognizer, ground_truth).lines if not line.error]
+    right = np.array([line.reference == line.hypothesis for line in lines], dtype=bool)
+    if len(right) < FEWEST or right.all() or not right.any():
         raise GroundTruthError(
-            f"{len(right)} lines, {sum(right)} read right: too few to calibrate on; "
+            f"{len(right)} lines, {right.sum()} read right: too few to calibrate on; "
             f"give at least {FEWEST} with some of both"
         )
-    calibrated = replace(folder, confidence=fit(np.array(confidences), np.array(right)))
+    confidences = np.array([line.confidence for line in lines])
+    calibrated = replace(folder, confidence=fit(confidences, right))
     calibrated.save()
     return calibrated
 
@@ -60,9 +53,17 @@ def fit(confidences: np.ndarray, right: np.ndarray) -> Calibration:
     x = np.stack([np.log(p) - np.log1p(-p), np.ones_like(p)])  # (2, N)
     hits, misses = right.sum(), (~right).sum()
     target = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
+
+    def loss(weights: np.ndarray) -> float:
+        z = weights @ x
+        return float(np.sum(np.logaddexp(0, z) - target * z))
+
     weights = np.array([1.0, 0.0])
     for _ in range(STEPS):
-        y = 1 / (1 + np.exp(-weights @ x))
+        y = 0.5 + 0.5 * np.tanh(weights @ x / 2)
         curvature = (x * (y * (1 - y))) @ x.T + 1e-9 * np.eye(2)
-        weights = weights - np.linalg.solve(curvature, x @ (y - target))
+        step = np.linalg.solve(curvature, x @ (y - target))
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
+            step = step / 2  # where outcomes are nearly separated, a whole step goes too far
+        weights = weights - step
     return Calibration(slope=float(weights[0]), intercept=float(weights[1]))

@@ -64,9 +64,7 @@ def greedy_batch(log_probs: np.ndarray, alphabet: Alphabet) -> list[Decoded]:
     """Return the greedy reading of each line of log_probs (N, T, C)."""
     rows, frames, _ = log_probs.shape
     path = log_probs.argmax(axis=2)  # (N, T, C) -> (N, T)
-    begins = np.ones(
-        path.shape, dtype=bool
-    )  # where a run of one label begins; each line begins one
+    begins = np.ones(path.shape, dtype=bool)  # where a run of one label begins, as each line does
     begins[:, 1:] = path[:, 1:] != path[:, :-1]
     starts = np.flatnonzero(begins)  # (runs,), counted through the whole batch
     ends = np.append(starts[1:], path.size)

@@ -53,7 +53,8 @@ def export_model(
 
     Raises:
         TrainingError: no run there, or torch and ONNX Runtime disagree.
-        GroundTruthError: the language or the ground truth cannot be used.
+        ModelError: the language cannot be built from its table.
+        GroundTruthError: the confidence cannot be calibrated on this ground truth.
     """
     training, exported = load_best(run)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,80 @@
+"""Calibrate: the stored numbers turn raw confidences into the share that is right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from conftest import bar_model, bars
+from PIL import Image
+
+from penname import calibrate as module
+from penname.calibrate import calibrate, fit
+from penname.errors import GroundTruthError
+from penname.ground_truth.sources import SourceOptions, read_sources
+from penname.model_folder import CERTAIN, Calibration, ModelFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from penname.ground_truth.sources import GroundTruth
+
+
+def outcomes(slope: float, intercept: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return raw confidences and outcomes drawn from a known calibration."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(1.5, 2.0, n)
+    right = rng.random(n) < 1 / (1 + np.exp(-(slope * logits + intercept)))
+    return 1 / (1 + np.exp(-logits)), right
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 1.0), (2.0, -1.5)])
+def test_a_known_calibration_is_found_again(slope: float, intercept: float) -> None:
+    found = fit(*outcomes(slope, intercept, 40_000))
+    assert found.slope == pytest.approx(slope, rel=0.05)
+    assert found.intercept == pytest.approx(intercept, abs=0.06)
+
+
+EXTREME = (  # a whole Newton step from the start overflows
+    np.array([0.0, 1.0] * 40 + [0.5] * 20),
+    np.array([False, True] * 40 + [True, False] * 10),
+)
+
+
+@pytest.mark.parametrize(("confidences", "right"), [outcomes(0.6, -0.4, 300), EXTREME])
+def test_the_fit_is_the_optimum_of_the_logistic_loss(
+    confidences: np.ndarray, right: np.ndarray
+) -> None:
+    """Its two conditions, with Platt's targets: residuals sum to 0, alone and times the logit."""
+    found = fit(confidences, right)
+    confidences = np.clip(confidences, 1e-9, np.exp(CERTAIN))
+    fitted = np.array([found.confidence(float(np.log(p))) for p in confidences])
+    hits, misses = right.sum(), (~right).sum()
+    target = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
+    logits = np.log(confidences) - np.log1p(-confidences)
+    assert fitted.sum() == pytest.approx(target.sum(), rel=1e-6)
+    assert fitted @ logits == pytest.approx(target @ logits, rel=1e-6)
+
+
+def test_too_few_lines_or_none_wrong_are_refused_and_nothing_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = bar_model(tmp_path / "model", Calibration(2.0, 0.0))
+    lines = tmp_path / "lines"
+    for i, text in enumerate(("AB", "BA", "AA")):
+        lines.mkdir(exist_ok=True)
+        Image.fromarray(bars(text)).save(lines / f"{i}.png")
+        (lines / f"{i}.gt.txt").write_text("AB" if i < 2 else "AA")
+
+    def truth() -> Iterator[GroundTruth]:
+        return read_sources([lines], SourceOptions())
+
+    with pytest.raises(GroundTruthError, match="3 lines, 2 read right: too few"):
+        calibrate(model, truth())
+    assert ModelFolder.load(model.path).confidence == Calibration(2.0, 0.0)
+    monkeypatch.setattr(module, "FEWEST", 3)
+    found = calibrate(model, truth())
+    assert found.confidence != Calibration(2.0, 0.0)
+    assert ModelFolder.load(model.path) == found
