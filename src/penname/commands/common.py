@@ -1,0 +1,35 @@
+"""What several commands share: flags, and what is said on stderr."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+MODEL = "names"
+
+
+def model_flag(sub: argparse.ArgumentParser) -> None:
+    """Declare `--model`."""
+    text = f"an included model or a model folder (default: {MODEL})"
+    sub.add_argument("--model", default=MODEL, metavar="NAME|DIR", help=text)
+
+
+def out_flag(sub: argparse.ArgumentParser, text: str) -> None:
+    """Declare `--out`, which must be given."""
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR", help=text)
+
+
+def progress(done: int, total: int) -> None:
+    """Count on one line of a terminal."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """Print on stderr: what is not data."""
+    print(text, file=sys.stderr)

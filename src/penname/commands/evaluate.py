@@ -1,0 +1,52 @@
+"""`penname evaluate`: a model scored on ground truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penname.commands.common import model_flag
+from penname.options import add_flags, from_flags
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def flags(sub: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    from penname.evaluate import EvaluateOptions
+    from penname.ground_truth.sources import SourceOptions
+
+    model_flag(sub)
+    sub.add_argument(
+        "--data", nargs="+", type=Path, required=True, metavar="PATH", help="ground truth to score"
+    )
+    sub.add_argument("--json", action="store_true", help="print the report as JSON")
+    sub.add_argument("--predictions", type=Path, metavar="FILE", help="write every line as CSV")
+    sub.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page")
+    sub.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown")
+    add_flags(sub, EvaluateOptions, title="scoring")
+    add_flags(sub, SourceOptions, title="columns")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from penname.evaluate import EvaluateOptions, evaluate
+    from penname.ground_truth.sources import SourceOptions, read_sources
+    from penname.recognizer import Recognizer
+
+    report = evaluate(
+        Recognizer.load(arguments.model),
+        read_sources(arguments.data, from_flags(SourceOptions, arguments)),
+        data=" ".join(map(str, arguments.data)),
+        options=from_flags(EvaluateOptions, arguments),
+    )
+    if arguments.predictions:
+        report.write_predictions(arguments.predictions)
+    if arguments.html:
+        arguments.html.write_text(report.to_html(), "utf-8")
+    if arguments.markdown:
+        arguments.markdown.write_text(report.to_markdown(), "utf-8")
+    print(json.dumps(report.to_json(), ensure_ascii=False) if arguments.json else report.table())
+    return 0

@@ -1,0 +1,46 @@
+"""`penname export`: a run to a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penname.commands.common import out_flag
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def flags(sub: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    sub.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="DIR", help="the --out of a training run"
+    )
+    out_flag(sub, "the model folder to write")
+    sub.add_argument("--name", required=True, help="what the model calls itself")
+    sub.add_argument(
+        "--language", type=Path, metavar="FILE", help="let decoding prefer these texts: name,count"
+    )
+    sub.add_argument(
+        "--calibrate",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="PATH",
+        help="ground truth that was not trained on, to calibrate the confidence",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from penname.training.export import export_model
+
+    folder = export_model(
+        arguments.checkpoint,
+        arguments.out,
+        arguments.name,
+        language=arguments.language,
+        calibration=arguments.calibrate,
+    )
+    print(folder.path)
+    return 0

@@ -1,0 +1,44 @@
+"""`penname synth`: synthetic line images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penname.commands.common import out_flag, progress, say
+from penname.options import add_flags, from_flags
+
+if TYPE_CHECKING:
+    import argparse
+
+SHEET = 48  # synthetic crops on a contact sheet
+
+
+def flags(sub: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    from penname.line_image import ImageSpec
+    from penname.synthesis.generate import SynthOptions
+
+    out_flag(sub, "where the pack goes")
+    sub.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="names, fonts, glyphs and strokes"
+    )
+    sub.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet (PNG) too")
+    sub.add_argument("--real", type=Path, metavar="FILE", help="real crops beside it (Parquet)")
+    add_flags(sub, SynthOptions, title="synthesis")
+    add_flags(sub, ImageSpec, title="line images")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from penname.line_image import ImageSpec
+    from penname.synthesis.generate import Kit, SynthOptions, synthesise
+    from penname.synthesis.sheet import contact_sheet
+
+    options, spec = from_flags(SynthOptions, arguments), from_flags(ImageSpec, arguments)
+    lines = synthesise(arguments.out, options, arguments.data, spec, progress=progress)
+    if arguments.sheet:
+        kit = Kit(arguments.data, options.flatten)
+        contact_sheet(arguments.sheet, SHEET, arguments.real, kit=kit, options=options)
+    say(f"{lines:,} pictures in {arguments.out}")
+    return 0
