@@ -112,7 +112,7 @@ def predictions_page(rows: Sequence[tuple[Source, Prediction]], title: str = "Pr
         '</span>, <span class="low">below</span>. The bar is the confidence of the whole line.'
     )
     lines = "".join(_prediction(source, prediction) for source, prediction in rows)
-    return _page(
+    return page(
         title,
         f'<p class="faint">{_count(len(rows), "line")}, {unreadable} unreadable. {legend}</p>'
         f'<div class="card lines">{lines}</div>',
@@ -130,20 +130,21 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
         f"{_count(report['n'], 'line')} scored, {report['skipped']} skipped for want of a text, "
         f"{len(report['errors'])} unreadable. Intervals are 95 %, from a bootstrap over lines."
     )
-    return _page(
+    return page(
         f"{report['model']} on {report['data']}",
         f'<p class="faint">{escape(facts)}</p>'
-        + _section("Scores", _cards(report))
-        + _section("Can the confidence be trusted?", _charts(report))
-        + _section("All scores", _scores(report))
-        + _section("Slices", _slices(report))
-        + _section("Most frequent confusions", _confusions(report["confusions"]))
-        + _section("Unreadable images", _errors(report["errors"]))
-        + _section("Worst predictions", _worst(report["worst"], pictures)),
+        + section("Scores", _cards(report))
+        + section("Can the confidence be trusted?", _charts(report))
+        + section("All scores", _scores(report))
+        + section("Slices", _slices(report))
+        + section("Most frequent confusions", _confusions(report["confusions"]))
+        + section("Unreadable images", _errors(report["errors"]))
+        + section("Worst predictions", _worst(report["worst"], pictures)),
     )
 
 
-def _page(title: str, body: str) -> str:
+def page(title: str, body: str) -> str:
+    """Return a self-contained page; `title` is plain text, `body` HTML."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -154,7 +155,8 @@ def _page(title: str, body: str) -> str:
     )
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """Return a part of a page under its heading, or nothing where there is no body."""
     return f"<h2>{title}</h2>{body}\n" if body else ""
 
 
@@ -239,10 +241,11 @@ def _interval(report: Mapping[str, Any], name: str) -> str:
 
 def _scores(report: Mapping[str, Any]) -> str:
     rows = [[_title(n), percent(report[n]), _interval(report, n)] for n in metrics.TITLES]
-    return f'<div class="card">{_table(["Score", "Value", "95 % interval"], rows)}</div>'
+    return f'<div class="card">{table(["Score", "Value", "95 % interval"], rows)}</div>'
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of plain texts."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
@@ -256,7 +259,7 @@ def _slices(report: Mapping[str, Any]) -> str:
         rows = [[x["value"], f"{x['n']:,}", percent(x["exact"]), percent(x["cer"])] for x in parts]
         if rows:
             header = [f"By {name}", "Lines", "Exact", "CER"]
-            tables += f'<div class="card">{_table(header, rows)}</div>'
+            tables += f'<div class="card">{table(header, rows)}</div>'
     return f'<div class="grid wide">{tables}</div>'
 
 
@@ -267,13 +270,13 @@ def _confusions(confusions: Sequence[Mapping[str, Any]]) -> str:
     for start in range(0, len(confusions), third):
         part = confusions[start : start + third]
         rows = [[shown(x["reference"]), shown(x["hypothesis"]), str(x["count"])] for x in part]
-        tables += f'<div class="card">{_table(["Written", "Read as", "Times"], rows)}</div>'
+        tables += f'<div class="card">{table(["Written", "Read as", "Times"], rows)}</div>'
     return f'<div class="grid">{tables}</div>' if tables else ""
 
 
 def _errors(errors: Sequence[Mapping[str, str]]) -> str:
     rows = [[x["file"], x["error"]] for x in errors]
-    return f'<div class="card prose">{_table(["File", "Reason"], rows)}</div>' if rows else ""
+    return f'<div class="card prose">{table(["File", "Reason"], rows)}</div>' if rows else ""
 
 
 def _worst(worst: Sequence[Mapping[str, Any]], pictures: Sequence[Source]) -> str:

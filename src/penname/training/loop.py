@@ -64,7 +64,7 @@ def train(
     before = run.state.seconds
     deadline, save_every = started + seconds(options.time_limit), seconds(options.save_every)
     next_save = started + save_every
-    with _stop_signals() as stopped, Progress(out, options.epochs, run.state.step) as progress:
+    with stop_signals() as stopped, Progress(out, options.epochs, run.state.step) as progress:
         while not run.state.finished:
             batches, done = run.plan(run.state.epoch), run.state.batches_done
             progress.epoch(run.state.epoch, [len(lines) for lines in batches], done)
@@ -88,7 +88,7 @@ def train(
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """Collect SIGTERM and Ctrl-C instead of dying; a second Ctrl-C dies.
 
     Only a program's main thread may take signals; elsewhere this does nothing.

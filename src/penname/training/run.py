@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from penname import __version__
 from penname.alphabet import BLANK
 from penname.errors import OptionError, TrainingError
-from penname.metrics import ErrorRate
+from penname.metrics import MEASURES, ratio
 from penname.options import from_json, to_json
 from penname.training import checkpoint
 from penname.training.augment import augment
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SET_ASIDE_IN_A_ROW = 5  # non-finite steps after which a run stops
+SCORES = ("cer", "exact", "correct_characters")  # `exact` is the 2021 project's "correct words"
 
 
 @dataclass
@@ -192,16 +193,12 @@ class Run:
         return texts
 
     def validate(self) -> dict[str, float]:
-        """Return CER and exact match of the averaged weights on the validation lines."""
+        """Return `SCORES` of what the averaged weights read on the validation lines."""
         if not len(self.validation):
             return {}
-        cer, exact = ErrorRate(), 0
-        for reference, hypothesis in zip(
-            self.validation.texts, self.read(self.validation), strict=True
-        ):
-            cer.add(reference, hypothesis)
-            exact += reference == hypothesis
-        return {"cer": cer.value, "exact": exact / len(self.validation)}
+        pairs = list(zip(self.validation.texts, self.read(self.validation), strict=True))
+        sums = {name: [MEASURES[name](*pair) for pair in pairs] for name in SCORES}
+        return {name: ratio(*map(sum, zip(*sums[name], strict=True))) for name in SCORES}
 
     def end_epoch(self, progress: Progress) -> None:
         """Validate, keep the best averaged weights, and decide whether to go on."""
@@ -247,7 +244,7 @@ class Run:
             "image": to_json(self.spec),
             "parameters": parameters(self.network),
             "lines": {"train": len(self.train), "validation": len(self.validation)},
-            "packs": [_fingerprint(pack) for pack in self.packs],
+            "packs": [fingerprint(pack) for pack in self.packs],
         }
 
     def introduction(self) -> str:
@@ -275,7 +272,7 @@ class Run:
         needed = ("options", "alphabet", "image", "lines", "packs")
         if missing := [name for name in (*needed, *names) if name not in saved]:
             raise TrainingError(f"{path / 'state.json'} has no {', '.join(missing)}")
-        _check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
+        check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
         for key in needed[1:]:
             if saved[key] != self.description()[key]:
                 raise TrainingError(
@@ -286,7 +283,7 @@ class Run:
         self.state = State(**{name: saved[name] for name in names})
 
 
-def _fingerprint(pack: Pack) -> str:
+def fingerprint(pack: Pack) -> str:
     """Return the start of the checksums of a pack's index and pixels."""
     files = pack.manifest["files"]
     return "-".join(files[name]["sha256"][:16] for name in ("index.arrow", "pixels.bin"))
@@ -307,7 +304,7 @@ def _one_spec(packs: Sequence[Pack]) -> ImageSpec:
     return packs[0].spec
 
 
-def _check_same_options(saved: TrainOptions, given: TrainOptions, path: Path) -> None:
+def check_same_options(saved: TrainOptions, given: TrainOptions, path: Path) -> None:
     """Refuse to resume with options that change what is computed."""
     free = {"save_every", "time_limit", "device"}
     changed = [
