@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from penname.errors import OptionError
-from penname.training.model import Origin, build, parameters
+from penname.training.model import Origin, Reader, Shape, build, parameters
 from penname.training.options import PRESETS, TrainOptions
 
 torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
@@ -46,6 +46,15 @@ def test_a_frame_is_four_pixels(preset: str) -> None:
             logits, shortcut = network(preset, height, 7)(ink(2, height, width))
         assert logits.shape == (2, width // 4, 7)
         assert shortcut is None if preset.startswith("origin") else shortcut.shape == logits.shape
+
+
+def test_a_stem_may_halve_twice() -> None:
+    net = Reader(Shape((8, 16), (16, 24, 32), (1, 1, 1), 8), 7, 0.0)
+    seen = []
+    net.stages.register_forward_hook(lambda *parts: seen.append(parts[2].shape))
+    for height, width in ((16, 32), (64, 320)):
+        assert net.eval()(ink(1, height, width))[0].shape == (1, width // 4, 7)
+        assert seen.pop() == (1, 32, height // 16, width // 4)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -16,7 +16,7 @@ from penname.alphabet import Alphabet
 from penname.errors import TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec
-from penname.training.data import Lines, in_order, loaded, plan
+from penname.training.data import Lines, Resident, in_order, loaded, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +73,30 @@ def test_a_batch_holds_each_line_on_paper_with_its_labels(tmp_path: Path) -> Non
     assert batch.labels.tolist() == [[2, 2, 0], [1, 0, 0], [3, 1, 2]]
     assert batch.label_lengths.tolist() == [2, 1, 3]
     assert batch.ids.tolist() == [2, 0, 1]
+
+
+def test_batches_of_resident_pixels_are_those_of_the_packs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    packs = []
+    for name, widths in (("p", [20, 32, 17]), ("q", [30, 32, 1, 18])):
+        with PackWriter(tmp_path / name, ABC, SPEC, {}) as writer:
+            for i, width in enumerate(widths):
+                image = rng.integers(0, 256, (SPEC.height, width), dtype=np.uint8)
+                writer.add(image, "AB", file=f"{i}.png", source="made", split="train")
+        packs.append(Pack.open(tmp_path / name))
+    monkeypatch.setattr("penname.training.data.CHUNK", 100)  # copied in parts
+    streamed, resident = load(*packs), Lines(packs, "train", ABC, 4, Resident(packs, CPU))
+    batches = plan(streamed, [1.0, 2.0], 4, seed=1)
+    assert any({streamed.where[i][0] for i in batch} == {0, 1} for batch in batches)
+    with closing(loaded(resident, batches, CPU)) as loading:
+        for numbers, batch in zip(batches, loading, strict=True):
+            expected = streamed.batch(numbers)
+            assert torch.equal(batch.images, expected.images)
+            assert torch.equal(batch.labels, expected.labels)
+            assert batch.ids is numbers
+    assert Resident.where_it_fits(packs, CPU) is None
 
 
 def test_labels_are_those_of_the_given_alphabet_and_of_one_split(tmp_path: Path) -> None:

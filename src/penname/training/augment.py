@@ -60,13 +60,25 @@ def _grid(ink: Tensor, draw: _Draw, strength: float) -> Tensor:
     # Reading from further left of the left edge shifts text right, so scale about that edge.
     across = (1 + amount(-0.02, 0.3)) * (x + 1) - 1 + amount(-0.03, 0.02)
     down = (1 + amount(-0.15, 0.3)) * y + amount(-0.15, 0.15)
-    waves = functional.interpolate(
-        draw.normal(2, 4, max(3, width // 24)), (height, width), mode="bicubic", align_corners=True
-    )
+    coarse = draw.normal(2, 4, max(3, width // 24))
+    waves = _between(4, height, coarse) @ coarse @ _between(coarse.shape[-1], width, coarse).T
     waves = waves * draw.uniform(0, 1.6) * strength  # pixels
     across = across + slant * aspect * y + waves[:, 0] * (2 / width)
     down = down + turn / aspect * x + waves[:, 1] * (2 / height)
     return torch.stack([across, down], dim=-1)
+
+
+def _between(points: int, size: int, like: Tensor) -> Tensor:
+    """Return the matrix (size, points) of bicubic interpolation along one axis.
+
+    Two small products are the same as torch's `interpolate`, which takes a third of all
+    augmentation's time on a GPU.
+    """
+    unit = torch.eye(points, dtype=like.dtype, device=like.device)
+    lines = functional.interpolate(
+        unit.view(1, points, points, 1), (size, 1), mode="bicubic", align_corners=True
+    )  # (1, points, points, 1) -> (1, points, size, 1)
+    return lines[0, :, :, 0].T
 
 
 def _strokes(ink: Tensor, draw: _Draw) -> Tensor:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CHUNK = 1 << 28  # bytes that go to a GPU at once
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -51,6 +53,45 @@ class Batch:
         )
 
 
+class Resident:
+    """All pixels of the packs in a GPU's memory, where batches are put together.
+
+    Only numbers cross to the GPU then, and nothing is copied line by line in Python.
+    """
+
+    def __init__(self, packs: Sequence[Pack], device: torch.device) -> None:
+        self.packs = packs
+        sizes = [len(pack.pixels) for pack in packs]
+        self.starts = np.concatenate([[0], np.cumsum(sizes)])
+        self.pixels = torch.empty(int(self.starts[-1]), dtype=torch.uint8, device=device)
+        for start, size, pack in zip(self.starts, sizes, packs, strict=False):
+            for begin in range(0, size, CHUNK):  # a memory map is not all in memory
+                part = np.array(pack.pixels[begin : begin + CHUNK])
+                self.pixels[start + begin : start + begin + len(part)] = torch.from_numpy(part)
+
+    @classmethod
+    def where_it_fits(cls, packs: Sequence[Pack], device: torch.device) -> Resident | None:
+        """Return the pixels on `device`, when it is a GPU with twice that much memory free."""
+        if device.type != "cuda":
+            return None
+        free, _ = torch.cuda.mem_get_info(device)
+        return cls(packs, device) if 2 * sum(len(p.pixels) for p in packs) < free else None
+
+    def images(self, where: Sequence[tuple[int, int]], height: int, canvas: int) -> Tensor:
+        """Return the line images (pack, number) on paper: (N, 1, H, canvas) uint8."""
+        starts = [self.starts[p] + self.packs[p].offsets[i] for p, i in where]
+        widths = [self.packs[p].widths[i] for p, i in where]
+        start, width = (
+            torch.tensor(np.array(values, dtype=np.int64), device=self.pixels.device).view(-1, 1, 1)
+            for values in (starts, widths)
+        )
+        y = torch.arange(height, device=self.pixels.device).view(1, -1, 1)
+        x = torch.arange(canvas, device=self.pixels.device).view(1, 1, -1)
+        inside = x < width  # (N, 1, canvas)
+        found = self.pixels[torch.where(inside, start + y * width + x, 0)]  # (N, H, canvas)
+        return torch.where(inside, found, PAPER).unsqueeze(1)
+
+
 class Lines:
     """The lines of one split over several packs, with labels in one alphabet.
 
@@ -58,8 +99,15 @@ class Lines:
     when they are loaded: CTC would make their loss infinite.
     """
 
-    def __init__(self, packs: Sequence[Pack], split: str, alphabet: Alphabet, stride: int) -> None:
-        self.packs, self.alphabet = packs, alphabet
+    def __init__(
+        self,
+        packs: Sequence[Pack],
+        split: str,
+        alphabet: Alphabet,
+        stride: int,
+        resident: Resident | None = None,
+    ) -> None:
+        self.packs, self.alphabet, self.resident = packs, alphabet, resident
         self.set_aside: list[str] = []
         chosen = [(p, i) for p, pack in enumerate(packs) for i in pack.indices(split)]
         self.texts: list[str] = []
@@ -96,19 +144,24 @@ class Lines:
 
     def batch(self, lines: np.ndarray) -> Batch:
         """Return the lines, which share one canvas width, as a batch."""
-        height = self.packs[0].spec.height
-        images = np.full((len(lines), 1, height, self.canvases[lines[0]]), PAPER, dtype=np.uint8)
-        for row, line in zip(images, lines, strict=True):
-            pack, i = self.where[line]
-            image = self.packs[pack].image(i)
-            row[0, :, : image.shape[1]] = image
         lengths = np.array([len(self.labels[line]) for line in lines], dtype=np.int64)
         labels = np.zeros((len(lines), max(1, lengths.max())), dtype=np.int64)
         for target, line in zip(labels, lines, strict=True):
             target[: len(self.labels[line])] = self.labels[line]
-        return Batch(
-            torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(lengths), lines
-        )
+        images = self._images(lines, int(self.canvases[lines[0]]))
+        return Batch(images, torch.from_numpy(labels), torch.from_numpy(lengths), lines)
+
+    def _images(self, lines: np.ndarray, canvas: int) -> Tensor:
+        """Return the line images on paper: (N, 1, H, canvas) uint8."""
+        height = self.packs[0].spec.height
+        if self.resident:
+            return self.resident.images([self.where[line] for line in lines], height, canvas)
+        images = np.full((len(lines), 1, height, canvas), PAPER, dtype=np.uint8)
+        for row, line in zip(images, lines, strict=True):
+            pack, i = self.where[line]
+            image = self.packs[pack].image(i)
+            row[0, :, : image.shape[1]] = image
+        return torch.from_numpy(images)
 
 
 def plan(lines: Lines, passes: Sequence[float], batch_size: int, seed: int) -> list[np.ndarray]:
@@ -143,11 +196,16 @@ def in_order(lines: Lines, batch_size: int) -> list[np.ndarray]:
 def loaded(
     lines: Lines, batches: Sequence[np.ndarray], device: torch.device
 ) -> Generator[Batch, None, None]:
-    """Yield the batches on `device`, filled by a thread a few batches ahead; close it when done.
+    """Yield the batches on `device`; close it when done.
+
+    They are put together there when the pixels are resident, else by a thread a few batches ahead.
 
     Raises:
         TrainingError: a batch cannot be read.
     """
+    if lines.resident:
+        yield from (lines.batch(numbers).to(device) for numbers in batches)
+        return
     ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=4)
     stop = threading.Event()
 

@@ -23,17 +23,22 @@ STRIDE = 4  # pixels a frame, for both networks
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths of a `Reader`: stem and four stages of convolutions, residual blocks, LSTM cells."""
+    """Widths of a `Reader`: stem, stages of residual blocks, LSTM cells.
 
-    channels: tuple[int, int, int, int, int]
-    blocks: tuple[int, int, int, int]
+    Both sides are halved by each convolution of the stem, and a second time by the second stage
+    where the stem has one; every stage after that halves the height.
+    """
+
+    stem: tuple[int] | tuple[int, int]
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
     cells: int
 
 
 SHAPES = {
-    "names": Shape((24, 32, 64, 128, 192), (1, 2, 2, 1), 160),
-    "latin": Shape((32, 48, 96, 192, 240), (1, 2, 2, 1), 176),
-    "teacher": Shape((32, 64, 128, 256, 256), (2, 2, 2, 2), 224),
+    "names": Shape((24,), (32, 64, 128, 192), (1, 2, 2, 1), 160),
+    "latin": Shape((32,), (48, 96, 192, 240), (1, 2, 2, 1), 176),
+    "teacher": Shape((32,), (64, 128, 256, 256), (2, 2, 2, 2), 224),
 }
 
 
@@ -75,11 +80,14 @@ class Reader(nn.Module):
 
     def __init__(self, shape: Shape, classes: int, dropout: float) -> None:
         super().__init__()
-        stem, *widths = shape.channels
-        self.stem = nn.Sequential(_convolution(1, stem, stride=2), nn.ReLU())
-        pools = [nn.Identity(), nn.MaxPool2d(2), nn.MaxPool2d((2, 1)), nn.MaxPool2d((2, 1))]
-        stages, inputs = [], stem
-        for pool, outputs, count in zip(pools, widths, shape.blocks, strict=True):
+        stem, inputs = [], 1
+        for outputs in shape.stem:
+            stem += [_convolution(inputs, outputs, stride=2), nn.ReLU()]
+            inputs = outputs
+        self.stem = nn.Sequential(*stem)
+        stages = []
+        for stage, (outputs, count) in enumerate(zip(shape.widths, shape.blocks, strict=True)):
+            pool = _pool(stage, len(shape.stem))
             blocks = [Residual(inputs if i == 0 else outputs, outputs) for i in range(count)]
             stages.append(nn.Sequential(pool, *blocks))
             inputs = outputs
@@ -127,6 +135,13 @@ class Origin(nn.Module):
         x = x.permute(0, 3, 1, 2).flatten(2)  # -> (N, T, 128 * H/8)
         frames, _ = self.recurrent(self.squeeze(x))  # -> (N, T, 1024)
         return self.head(frames), None
+
+
+def _pool(stage: int, halvings: int) -> nn.Module:
+    """Return what stands in front of a stage, after a stem of so many halvings of both sides."""
+    if stage == 0:
+        return nn.Identity()
+    return nn.MaxPool2d(2) if (stage, halvings) == (1, 1) else nn.MaxPool2d((2, 1))
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

@@ -26,7 +26,7 @@ from penname.metrics import MEASURES, ratio
 from penname.options import from_json, to_json
 from penname.training import checkpoint
 from penname.training.augment import augment
-from penname.training.data import Batch, Lines, in_order, loaded, plan
+from penname.training.data import Batch, Lines, Resident, in_order, loaded, plan
 from penname.training.loss import batch_loss
 from penname.training.model import STRIDE, as_ink, parameters
 from penname.training.options import TrainOptions
@@ -84,11 +84,15 @@ class Run:
         self.running = [b for b in self.network.buffers() if b.is_floating_point()]
         self.running_before = [torch.clone(buffer) for buffer in self.running]
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), options.learning_rate, weight_decay=options.weight_decay
+            self.network.parameters(),
+            options.learning_rate,
+            weight_decay=options.weight_decay,
+            fused=self.device.type == "cuda",
         )
         self.dtype = _dtype(options.precision, self.device)
-        self.train = Lines(packs, "train", self.alphabet, STRIDE)
-        self.validation = Lines(packs, "validation", self.alphabet, STRIDE)
+        resident = Resident.where_it_fits(packs, self.device)
+        self.train = Lines(packs, "train", self.alphabet, STRIDE, resident)
+        self.validation = Lines(packs, "validation", self.alphabet, STRIDE, resident)
         self.passes = options.passes(len(packs))
         self.generator = torch.Generator(self.device)
         self.state = State()
