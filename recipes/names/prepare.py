@@ -2,9 +2,10 @@
 
 Usage: prepare.py DATA OUT, where DATA is the folder of the shared data. Writes to OUT
 
-    labelled.parquet    rows 1-300 of names_labelled (VALIDATION_0001..0300), for training
+    labelled.parquet    rows 1-300 of names_labelled (VALIDATION_0001..0300) with corrections.csv
+                        applied, what cannot be decided and markers left out: for training
     validation.parquet  rows 301-700, labels as they are: what scores "raw" mean
-    verified.parquet    the same with corrections.csv applied, ambiguous rows and markers left out
+    verified.parquet    the same rows, treated as the first: what scores "checked" mean
     agreed.parquet      names_unlabelled where both machine readings agree (not ground truth)
 """
 
@@ -41,7 +42,7 @@ def rows_of(file: Path) -> dict[str, dict[str, str]]:
 
 
 def verified(table: pa.Table) -> pa.Table:
-    """Apply corrections.csv; a row whose corrected text is empty cannot be decided."""
+    """Apply corrections.csv; leave out markers and undecided rows, corrected to an empty text."""
     corrections = rows_of(HERE / "corrections.csv")
     texts: list[str | None] = []
     for file, label in zip(files_of(table), table["text"].to_pylist(), strict=True):
@@ -56,7 +57,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     labelled = pq.read_table(data / "names_labelled.parquet")
     validation = labelled.slice(TRAIN_ROWS)
-    pq.write_table(labelled.slice(0, TRAIN_ROWS), out / "labelled.parquet")
+    pq.write_table(verified(labelled.slice(0, TRAIN_ROWS)), out / "labelled.parquet")
     pq.write_table(validation, out / "validation.parquet")
     pq.write_table(verified(validation), out / "verified.parquet")
     unlabelled = pq.read_table(data / "names_unlabelled.parquet")
