@@ -44,7 +44,8 @@ LAYERS = [
     {"training.progress", "training.start"},
     {"training.run"},
     {"training.loop"},
-    {"training.export"},
+    {"training.export", "training.sweep_report"},
+    {"training.sweep"},
     {"commands"},
     {"commands.common"},
     {
@@ -53,6 +54,7 @@ LAYERS = [
         "commands.pack",
         "commands.train",
         "commands.export",
+        "commands.sweep",
         "commands.synth",
     },
     {"cli"},
@@ -85,6 +87,7 @@ PACKAGES = {  # what may be imported from elsewhere, and by whom: a module or al
     "torch": {"training"},
     "safetensors": {"training"},
     "tqdm": {"training", "ground_truth"},
+    "yaml": {"training.sweep"},
 }
 
 

@@ -26,10 +26,11 @@ COMMANDS = {
     "evaluate": "Score a model on ground truth.",
     "pack": "Make a pack for training from ground truth.",
     "train": "Train a model on packs.",
+    "sweep": "Train with various options on the same packs and compare.",
     "export": "Make a model folder from a training run.",
     "synth": "Make a pack of synthetic names.",
 }
-TRAIN_EXTRA = {"onnx", "safetensors", "tensorboard", "torch", "tqdm"}
+TRAIN_EXTRA = {"onnx", "safetensors", "tensorboard", "torch", "tqdm", "yaml"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
