@@ -23,22 +23,24 @@ STRIDE = 4  # pixels a frame, for both networks
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths of a `Reader`: stem, stages of residual blocks, LSTM cells.
+    """Widths of a `Reader`: stem, four stages of residual blocks, LSTM cells.
 
-    Both sides are halved by each convolution of the stem, and a second time by the second stage
-    where the stem has one; every stage after that halves the height.
+    A stage of 0 blocks is one convolution. With two `frames` a step the last two stages and the
+    recurrent layers see half the columns, and the heads write two frames for each: depth and
+    weights stay, and the cost is halved.
     """
 
-    stem: tuple[int] | tuple[int, int]
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
+    stem: int
+    widths: tuple[int, int, int, int]
+    blocks: tuple[int, int, int, int]
     cells: int
+    frames: int = 1
 
 
 SHAPES = {
-    "names": Shape((24,), (32, 64, 128, 192), (1, 2, 2, 1), 160),
-    "latin": Shape((32,), (48, 96, 192, 240), (1, 2, 2, 1), 176),
-    "teacher": Shape((32,), (64, 128, 256, 256), (2, 2, 2, 2), 224),
+    "names": Shape(24, (32, 64, 128, 192), (1, 2, 2, 1), 160),
+    "latin": Shape(32, (48, 96, 192, 240), (1, 2, 2, 1), 176),
+    "teacher": Shape(32, (64, 128, 256, 256), (2, 2, 2, 2), 224),
 }
 
 
@@ -80,32 +82,32 @@ class Reader(nn.Module):
 
     def __init__(self, shape: Shape, classes: int, dropout: float) -> None:
         super().__init__()
-        stem, inputs = [], 1
-        for outputs in shape.stem:
-            stem += [_convolution(inputs, outputs, stride=2), nn.ReLU()]
-            inputs = outputs
-        self.stem = nn.Sequential(*stem)
-        stages = []
-        for stage, (outputs, count) in enumerate(zip(shape.widths, shape.blocks, strict=True)):
-            pool = _pool(stage, len(shape.stem))
-            blocks = [Residual(inputs if i == 0 else outputs, outputs) for i in range(count)]
-            stages.append(nn.Sequential(pool, *blocks))
+        self.stem = nn.Sequential(_convolution(1, shape.stem, stride=2), nn.ReLU())
+        pools = [nn.Identity(), nn.MaxPool2d(2)]
+        pools += [nn.MaxPool2d((2, shape.frames)), nn.MaxPool2d((2, 1))]
+        stages, inputs = [], shape.stem
+        for pool, outputs, count in zip(pools, shape.widths, shape.blocks, strict=True):
+            stages.append(nn.Sequential(pool, *_stage(inputs, outputs, count)))
             inputs = outputs
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = nn.LSTM(
             inputs, shape.cells, 2, bidirectional=True, batch_first=True, dropout=dropout
         )
-        self.head = nn.Linear(2 * shape.cells, classes)
-        self.shortcut = nn.Conv1d(inputs, classes, 3, padding=1)
+        self.classes = classes
+        self.head = nn.Linear(2 * shape.cells, shape.frames * classes)
+        self.shortcut = nn.Conv1d(inputs, shape.frames * classes, 3, padding=1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and the shortcut head's logits, each (N, T, C), of ink (N, 1, H, W)."""
-        x = self.stages(self.stem(images))  # (N, 1, H, W) -> (N, F, H/16, W/4)
-        columns = x.amax(dim=2)  # -> (N, F, T)
-        frames, _ = self.recurrent(self.dropout(columns.transpose(1, 2)))  # -> (N, T, 2 * cells)
-        logits = self.head(self.dropout(frames))
-        return logits, self.shortcut(columns).transpose(1, 2)
+        x = self.stages(self.stem(images))  # (N, 1, H, W) -> (N, F, H/16, S), S steps
+        columns = x.amax(dim=2)  # -> (N, F, S)
+        steps, _ = self.recurrent(self.dropout(columns.transpose(1, 2)))  # -> (N, S, 2 * cells)
+        logits = self.head(self.dropout(steps))  # -> (N, S, T/S * C)
+        return self._frames(logits), self._frames(self.shortcut(columns).transpose(1, 2))
+
+    def _frames(self, steps: Tensor) -> Tensor:
+        return steps.reshape(steps.shape[0], -1, self.classes)  # (N, S, T/S * C) -> (N, T, C)
 
 
 class Origin(nn.Module):
@@ -137,11 +139,10 @@ class Origin(nn.Module):
         return self.head(frames), None
 
 
-def _pool(stage: int, halvings: int) -> nn.Module:
-    """Return what stands in front of a stage, after a stem of so many halvings of both sides."""
-    if stage == 0:
-        return nn.Identity()
-    return nn.MaxPool2d(2) if (stage, halvings) == (1, 1) else nn.MaxPool2d((2, 1))
+def _stage(inputs: int, outputs: int, count: int) -> list[nn.Module]:
+    if not count:
+        return [_convolution(inputs, outputs), nn.ReLU()]
+    return [Residual(inputs if i == 0 else outputs, outputs) for i in range(count)]
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
