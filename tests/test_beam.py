@@ -11,8 +11,9 @@ import pytest
 from penname import beam
 from penname.alphabet import BLANK, Alphabet
 from penname.beam import DecodingOptions, search
-from penname.ctc import log_likelihood
+from penname.ctc import frames_needed, log_likelihood
 from penname.language import Language
+from penname.lexicon import Lexicon
 
 ABC = Alphabet("ABC")
 EVERYTHING = {"beam": 1000, "characters": 9, "candidates": 1000}
@@ -29,6 +30,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at every frame and follow everything, whatever it is worth."""
     monkeypatch.setattr(beam, "QUIET", -1.0)
     monkeypatch.setattr(beam, "NEGLIGIBLE", 0.0)
+    monkeypatch.setattr(beam, "IMPROBABLE", 0.0)
 
 
 def random_log_probs(
@@ -159,6 +161,68 @@ def test_the_language_decides_between_likely_readings(language: Language) -> Non
         for w in (0.0, 0.3)
     ]
     assert texts == ["AC", "AB"]
+
+
+def by_every_name(
+    log_probs: np.ndarray, names: dict[str, int], weight: float
+) -> tuple[Labels, float]:
+    """Return the best of all names, one after the other, and its strict share."""
+    every = by_enumeration(log_probs)
+    chances = {name: every[tuple(ABC.encode(name).tolist())] for name in names}
+    total = sum(names.values())
+    worth = {name: p * (names[name] / total) ** weight for name, p in chances.items()}
+    best = max(worth, key=lambda name: worth[name])
+    share = worth[best] / sum(worth.values()) * chances[best] ** beam.FAR
+    return tuple(ABC.encode(best).tolist()), share
+
+
+def some_names(seed: int) -> dict[str, int]:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 6, size=60)
+    return {"".join(rng.choice(list("ABC"), size=n)): int(rng.integers(1, 99)) for n in lengths}
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.usefixtures("exact")
+def test_a_wide_strict_search_finds_the_best_of_all_names_and_its_share(
+    language: Language, weight: float
+) -> None:
+    names = some_names(0)
+    strict = language.with_words(Lexicon.build(names, ABC), strict=True)
+    log_probs = random_log_probs(12, 6, scale=4.0)
+    options = DecodingOptions(language_weight=weight, **EVERYTHING)
+    for line, candidates in zip(log_probs, search(log_probs, strict, options), strict=True):
+        best, share = by_every_name(line, names, weight)
+        assert candidates[0].labels == best
+        assert candidates[0].share == pytest.approx(share)
+        short = {name for name in names if frames_needed(ABC.encode(name)) <= len(line)}
+        assert {ABC.decode(c.labels) for c in candidates} == short
+        assert sum(c.share for c in candidates) <= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_strict_search_is_wide_by_itself(language: Language, seed: int) -> None:
+    """What is asked for, 4 prefixes and 1 character a frame, does not find them."""
+    names = some_names(seed)
+    strict = language.with_words(Lexicon.build(names, ABC), strict=True)
+    log_probs = random_log_probs(20, 6, scale=4.0, seed=seed)
+    options = DecodingOptions(beam=4, characters=1)
+    for line, candidates in zip(log_probs, search(log_probs, strict, options), strict=True):
+        assert candidates[0].labels == by_every_name(line, names, options.language_weight)[0]
+
+
+def test_a_strict_search_finds_a_name_that_is_far_from_what_is_written(language: Language) -> None:
+    frames = np.full((4, 4), 1e-6)  # AAAA would be written; four times a millionth is for ABBA
+    frames[[0, 1, 2, 3], [1, 0, 1, 0]] = 1 - 3e-6
+    strict = language.with_words(Lexicon.build({"ABA": 1}, ABC), strict=True)
+    ((found,),) = search(np.log(frames)[None], strict, DecodingOptions())
+    assert found.labels == (1, 2, 1)
+    assert found.share < 0.05
+
+
+def test_a_strict_search_may_find_nothing(language: Language) -> None:
+    strict = language.with_words(Lexicon.build({"ABCABC": 1}, ABC), strict=True)
+    assert search(random_log_probs(1, 5), strict, DecodingOptions()) == [[]]
 
 
 def spread_out(log_probs: np.ndarray, quiet: int) -> np.ndarray:

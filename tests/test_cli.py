@@ -76,6 +76,28 @@ def test_read_prints_one_json_object_per_image(
     assert ["error" in line for line in lines] == [True, False, False, False]
 
 
+def test_read_and_evaluate_take_a_lexicon(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = folder / "names.csv"
+    names.write_text("name,count\nCAFF,3\nhead,2\n", "utf-8")
+    flags = ["--model", str(model.path), "--lexicon", str(names)]
+    picture = str(folder / "line2.png")
+    assert main(["read", picture, *flags]) == 0
+    assert "CAFE" in capsys.readouterr().out
+    assert main(["read", picture, *flags, "--lexicon-mode", "strict"]) == 0
+    assert "CAFF" in capsys.readouterr().out
+    table = folder / "table.csv"
+    table.write_text("file,text\nline2.png,CAFF\ndeep/line1.png,HEAD\n", "utf-8")
+    for mode, exact in (("open", 0.5), ("strict", 1.0)):
+        evaluate = ["evaluate", "--data", str(table), "--json", "--lexicon-mode", mode]
+        assert main([*evaluate, *flags]) == 0
+        assert json.loads(capsys.readouterr().out)["exact"] == exact
+    names.write_text("DUPONT,5", "utf-8")
+    assert main(["read", picture, *flags]) == 1
+    assert f"{names}: line 1 is 'DUPONT,5'; give one name a line" in capsys.readouterr().err
+
+
 def test_read_writes_csv_and_a_page_with_the_pictures(
     model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

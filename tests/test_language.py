@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from penname.alphabet import Alphabet
-from penname.errors import ModelError
+from penname.errors import LexiconError, ModelError
 from penname.language import ORDER, WORDS, Language, build_language
+from penname.lexicon import Lexicon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,7 @@ def test_names_that_cannot_be_written_are_left_out() -> None:
     some = [AB.encode(text) for text in texts(AB, 3)]
     expected = Language.build(NAMES, AB).log_prob(some)
     np.testing.assert_array_equal(Language.build(names, AB).log_prob(some), expected)
-    with pytest.raises(ModelError, match="can write none"):
+    with pytest.raises(LexiconError, match="can write none"):
         Language.build({"CAB": 1}, AB)
 
 
@@ -153,11 +154,23 @@ def test_a_table_is_read_with_its_repeats_added_up(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.log_prob(some), expected)
 
 
-@pytest.mark.parametrize(
-    "content", ["text,count\nA,1\n", "name,count\nA,many\n", "name,count\nA\n"]
-)
-def test_a_table_of_other_columns_is_refused(tmp_path: Path, content: str) -> None:
-    table = tmp_path / "names.csv"
-    table.write_text(content, "utf-8")
-    with pytest.raises(ModelError, match=r"names\.csv: .*columns are name,count"):
-        build_language(table, AB, tmp_path / "language.npz")
+def test_a_strict_language_has_the_words_alone(language: Language) -> None:
+    names = {"BA": 3, "BAB": 1}
+    strict = language.with_words(Lexicon.build(names, AB), strict=True)
+    every = texts(AB, 4)
+    expected = [np.log(names[text] / 4) if text in names else -np.inf for text in every]
+    np.testing.assert_allclose(strict.log_prob([AB.encode(text) for text in every]), expected)
+
+
+def test_other_words_go_with_the_same_characters(language: Language) -> None:
+    words = Lexicon.build({"BA": 3, "BAB": 1}, AB)
+    other = language.with_words(words, strict=False)
+    characters = reference(NAMES, AB.characters)
+    for text in ("BA", "ABBA", "BBB"):
+        p = characters(text) - WORDS * NAMES.get(text, 0) / sum(NAMES.values())
+        p += WORDS * {"BA": 0.75}.get(text, 0)
+        assert np.exp(other.log_prob([AB.encode(text)])[0]) == pytest.approx(p)
+    uniform = Language.uniform(words)
+    for text, share in (("BA", 0.75), ("ABBA", 0)):
+        p = WORDS * share + (1 - WORDS) * 3.0 ** -(len(text) + 1)
+        assert np.exp(uniform.log_prob([AB.encode(text)])[0]) == pytest.approx(p)

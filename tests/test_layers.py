@@ -18,7 +18,8 @@ ROOT = Path(penname.__file__).parent
 LAYERS = [
     {"errors"},
     {"options", "alphabet", "cores", "files"},
-    {"line_image", "ctc", "language", "metrics"},
+    {"line_image", "ctc", "lexicon", "metrics"},
+    {"language"},
     {"beam"},
     {"model_folder", "inputs"},
     {"recognizer"},

@@ -283,6 +283,57 @@ def test_a_certain_reading_is_not_searched(
     assert searched == []
 
 
+@pytest.fixture(scope="module")
+def lexicon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("lexicon") / "names.txt"
+    file.write_text("cafe\nJade\nBEE\n", "utf-8")
+    return file
+
+
+def test_an_open_lexicon_is_preferred_and_others_can_be_read(
+    recognizer: Recognizer, lexicon: Path
+) -> None:
+    network = doubted(recognizer.network, "CAFF", "CAFE", 0.45)
+    plain = Recognizer(recognizer.model, network)
+    opened = plain.with_lexicon(lexicon)
+    (found,) = opened.read([bars("CAFF")])
+    assert plain.read([bars("CAFF")])[0].text == "CAFF"
+    assert (found.text, found.alternatives[0].text) == ("CAFE", "CAFF")
+    assert found.confidence + sum(a.confidence for a in found.alternatives) <= 1
+    assert [p.text for p in opened.read([bars("DEAF"), bars("JAB")])] == ["DEAF", "JAB"]
+
+
+def test_a_lexicon_takes_the_place_of_the_words_a_model_knows(
+    searching: Recognizer, recognizer: Recognizer, lexicon: Path
+) -> None:
+    network = doubted(recognizer.network, "DEAF", "DEAD", 0.45)
+    knows = Recognizer(searching.model, network)
+    assert knows.read([bars("DEAF")])[0].text == "DEAF"
+    file = lexicon.parent / "dead.csv"
+    file.write_text("name,count\nDEAD,5\n", "utf-8")
+    assert knows.with_lexicon(file).read([bars("DEAF")])[0].text == "DEAD"
+    assert knows.read([bars("DEAF")])[0].text == "DEAF"  # as it was
+
+
+def test_a_strict_lexicon_writes_nothing_else(recognizer: Recognizer, lexicon: Path) -> None:
+    strict = recognizer.with_lexicon(lexicon, strict=True)
+    near, listed, far, blank = strict.read([bars(t) for t in ("CAFF", "JADE", "HEADACHE", "")])
+    assert (near.text, listed.text, far.text, blank.text) == ("CAFE", "JADE", "JADE", "")
+    assert listed.confidence > 0.9
+    assert near.confidence < 0.1
+    assert far.confidence < 1e-6
+    assert "".join(c.character for c in near.characters) == "CAFE"
+
+
+def test_a_strict_lexicon_without_a_name_that_fits_leaves_the_text_empty(
+    recognizer: Recognizer, lexicon: Path
+) -> None:
+    file = lexicon.parent / "long.txt"
+    file.write_text("HEADACHEHEADACHE", "utf-8")
+    (found,) = recognizer.with_lexicon(file, strict=True).read([bars("AB")])
+    assert (found.text, found.confidence, found.characters) == ("", 0.0, ())
+
+
 def test_a_search_reads_a_line_the_same_alone_and_in_a_batch(searching: Recognizer) -> None:
     model = replace(searching.model, decoding=DecodingOptions(certain=1.1))
     everything = Recognizer(model, searching.network)

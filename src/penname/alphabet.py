@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 BLANK = 0
+TYPOGRAPHIC = dict.fromkeys("’‘`´", "'") | dict.fromkeys("‐‑‒–—", "-")
+LIGATURES = str.maketrans(
+    {"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
+)
 
 
 def nfc(text: str) -> str:

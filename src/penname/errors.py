@@ -6,6 +6,7 @@ PennameError
 ├── ImageError         an image cannot be read
 ├── GroundTruthError   a table, folder or pack of ground truth cannot be used
 │   └── PackError      a pack is missing, unfinished, damaged or of another version
+├── LexiconError       a list of names cannot be used
 ├── ModelError         a model folder is missing, damaged or of another version
 └── TrainingError      a training run cannot start or go on
 
@@ -36,6 +37,10 @@ class GroundTruthError(PennameError):
 
 class PackError(GroundTruthError):
     """A pack is missing, unfinished, damaged or of another version."""
+
+
+class LexiconError(PennameError):
+    """A list of names cannot be used."""
 
 
 class ModelError(PennameError):

@@ -2,28 +2,28 @@
 
 P(text) is a mixture of two models of the same list:
 
-- words: the text's share of all counts, so a text outside the list has none;
+- words: the text's share of all counts (`Lexicon`), so a text outside the list has none;
 - an n-gram of characters, order 6, Witten-Bell smoothing (Witten and Bell 1991; interpolated as
   in Chen and Goodman 1999, section 2.6), so that a name nobody listed can still be read.
 
-Both end their texts with a symbol of their own, so P sums to 1 over all texts. `Language` also
+Both end their texts with a symbol of their own, so P sums to 1 over all texts. A strict language
+is the words alone. `Language` also
 gives P one character at a time for a beam search: the mixture is kept exactly by carrying, with
 each prefix, the odds that it was the words that wrote it.
 """
 
 from __future__ import annotations
 
-import csv
 import zipfile
 import zlib
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from penname.alphabet import Alphabet, nfc
-from penname.errors import ModelError
+from penname.alphabet import Alphabet
+from penname.errors import LexiconError, ModelError
+from penname.lexicon import Lexicon, read_names, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,42 +63,49 @@ class Language:
     of symbols is one integer, its digits in base `end` + 2, so a dictionary is a sorted array.
 
     Args:
-        alphabet: what the labels stand for.
+        words: the names of the list.
         grams: every string of up to ORDER symbols in the list, sorted, and how often it comes.
-        tree: every prefix of a word: node before it * base + symbol, sorted, so that the node of
-            entry i is i + 1; and the count of all words that begin so.
+        strict: whether the words alone can be written.
     """
 
     def __init__(
-        self, alphabet: Alphabet, grams: tuple[np.ndarray, np.ndarray], tree: tuple[np.ndarray, ...]
+        self, words: Lexicon, grams: tuple[np.ndarray, np.ndarray], *, strict: bool = False
     ) -> None:
-        self.alphabet = alphabet
-        self.end = len(alphabet) + 1
-        self._base = len(alphabet) + 3
+        self.words, self.strict = words, strict
+        self.alphabet = words.alphabet
+        self.end = words.end
+        self._base = words.base
         self._grams, self._gram_counts = grams
-        self._tree, self._tree_counts = tree
         contexts = self._grams // self._base
         begins = np.flatnonzero(np.diff(contexts, prepend=-1))
         self._contexts = contexts[begins]
         self._kinds = np.diff(begins, append=len(contexts))  # different symbols seen after each
         self._totals = np.add.reduceat(self._gram_counts, begins)
         self._sizes = self._base ** np.arange(ORDER)  # strings of k symbols are below sizes[k]
-        self._total = self._tree_counts[self._tree < self._base].sum()
 
     @classmethod
     def build(cls, names: Mapping[str, int], alphabet: Alphabet) -> Language:
         """Return the language of names with counts; those the alphabet cannot write are left out.
 
         Raises:
-            ModelError: when none is left.
+            LexiconError: when none is left.
         """
-        writable = {name: count for name, count in names.items() if not alphabet.missing(name)}
+        writable = written(names, alphabet)
         if not writable:
-            raise ModelError("the alphabet can write none of the names; give it their characters")
+            raise LexiconError("the alphabet can write none of the names; give it their characters")
         symbols = _symbols([alphabet.encode(name) for name in writable], len(alphabet) + 1)
         counts = np.array(list(writable.values()), dtype=np.int64)
-        base = len(alphabet) + 3
-        return cls(alphabet, _count_grams(symbols, counts, base), _tree(symbols, counts, base))
+        words = Lexicon.build(writable, alphabet)
+        return cls(words, _count_grams(symbols, counts, words.base))
+
+    @classmethod
+    def uniform(cls, words: Lexicon) -> Language:
+        """Return the language of the words and of characters that are all equally likely."""
+        return cls(words, (np.array([words.end]), np.array([0])))
+
+    def with_words(self, words: Lexicon, *, strict: bool) -> Language:
+        """Return this language with other words."""
+        return Language(words, (self._grams, self._gram_counts), strict=strict)
 
     @classmethod
     def load(cls, file: Path) -> Language:
@@ -114,15 +121,15 @@ class Language:
                 counts = [arrays[f"{name}_counts"].astype(np.int64) for name in ("grams", "tree")]
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ModelError(f"{file}: {error}; build the language again") from error
-        return cls(alphabet, (keys[0], counts[0]), (keys[1], counts[1]))
+        return cls(Lexicon(alphabet, keys[1], counts[1]), (keys[0], counts[0]))
 
     def save(self, file: Path) -> None:
         """Write the language to a file, some 20 bytes a name."""
         arrays = {
             "grams": np.diff(self._grams, prepend=0),
             "grams_counts": self._gram_counts,
-            "tree": np.diff(self._tree, prepend=0),
-            "tree_counts": self._tree_counts,
+            "tree": np.diff(self.words.entries, prepend=0),
+            "tree_counts": self.words.counts,
         }
         small: dict[str, Any] = {
             name: each.astype(np.min_scalar_type(each.max())) for name, each in arrays.items()
@@ -137,8 +144,12 @@ class Language:
 
     def extend(self, before: Prefixes, symbols: np.ndarray) -> Prefixes:
         """Return the prefixes with a symbol added to each: a label, or `end`, which is the last."""
+        words, node = self.words.step(before.node, symbols)
+        if self.strict:
+            with np.errstate(divide="ignore"):  # what the words cannot write has log P = -inf
+                log_prob = before.log_prob + np.log(words)
+            return Prefixes(before.context, node, before.odds, log_prob)
         grams = self._gram_probability(before.context, symbols)
-        words, node = self._word_probability(before.node, symbols)
         mixed = (grams + before.odds * words) / (1 + before.odds)
         return Prefixes(
             (before.context * self._base + symbols) % self._sizes[-1],
@@ -170,30 +181,14 @@ class Language:
             probability = np.where(known[..., k], mixed / (kinds + totals)[..., k], probability)
         return probability
 
-    def _word_probability(
-        self, node: np.ndarray, symbols: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return P(symbol | prefix) of the words, and the nodes it leads to."""
-        entries, found = _find(self._tree, node * self._base + symbols)
-        before = np.where(node > 0, self._tree_counts[node - 1], self._total)
-        probability = np.where(found, self._tree_counts[entries] / before, 0.0)
-        return probability, np.where(found, entries + 1, -1)
-
 
 def build_language(csv_file: Path, alphabet: Alphabet, out: Path) -> Language:
-    """Write the language of a CSV table with the columns name,count, and return it.
+    """Write the language of a list of names, and return it.
 
     Raises:
-        ModelError: when the table lacks a column or the alphabet can write none of its names.
+        LexiconError: when the list cannot be read or the alphabet can write none of its names.
     """
-    names: Counter[str] = Counter()
-    with csv_file.open(encoding="utf-8-sig", newline="") as stream:
-        try:
-            for row in csv.DictReader(stream):
-                names[nfc(row["name"])] += int(row["count"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{csv_file}: {error}; the columns are name,count") from error
-    language = Language.build(names, alphabet)
+    language = Language.build(read_names(csv_file), alphabet)
     language.save(out)
     return language
 
@@ -227,18 +222,6 @@ def _count_grams(
         weights.append(np.broadcast_to(counts[:, None], place.shape)[place])
         current = current[:, 1:] + symbols[:, : -k - 1] * base ** (k + 1)
     return _sum_by_key(np.concatenate(grams), np.concatenate(weights))
-
-
-def _tree(symbols: np.ndarray, counts: np.ndarray, base: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the prefixes of the words as entries of a tree, level by level, and their counts."""
-    entries, sums = np.zeros(0, np.int64), np.zeros(0, counts.dtype)
-    node = np.zeros(len(symbols), dtype=np.int64)
-    for column in symbols[:, 1:].T:
-        alive = column != 0
-        level, level_sums = _sum_by_key(node[alive] * base + column[alive], counts[alive])
-        node[alive] = np.searchsorted(level, node[alive] * base + column[alive]) + len(entries) + 1
-        entries, sums = np.concatenate([entries, level]), np.concatenate([sums, level_sums])
-    return entries, sums
 
 
 def _sum_by_key(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from math import inf, log
@@ -18,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from penname import ctc
-from penname.beam import Candidate, search
+from penname.beam import Candidate, DecodingOptions, search
 from penname.cores import cores
 from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
 from penname.language import Language
+from penname.lexicon import Lexicon
 from penname.line_image import Grey, Source, decode, line_image, on_canvas
 from penname.model_folder import ModelFolder
 
@@ -93,6 +95,7 @@ class Recognizer:
         self.model = model
         self.network = network
         self.language = _language(model)
+        self.decoding = model.decoding
 
     @property
     def name(self) -> str:
@@ -108,6 +111,22 @@ class Recognizer:
         """
         folder = ModelFolder.load(model)
         return cls(folder, _onnx(folder.onnx, threads or cores()))
+
+    def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
+        """Return a recognizer that prefers the names of a list, or can write no other.
+
+        Lists and their rules are those of `penname.lexicon`. Names outside the list stay possible
+        by the model's language of characters, where it has one, unless `strict`.
+
+        Raises:
+            LexiconError: when the list cannot be read, or the model can write none of it.
+        """
+        words = Lexicon.load(Path(file), self.model.alphabet)
+        other = copy(self)
+        language = self.language or Language.uniform(words)
+        other.language = language.with_words(words, strict=strict)
+        other.decoding = self.decoding or DecodingOptions()
+        return other
 
     def read(self, sources: Iterable[Source | Input], batch_size: int = 32) -> list[Prediction]:
         """Return a prediction for each picture: paths, encoded bytes, PIL images or arrays.
@@ -202,17 +221,18 @@ class Recognizer:
         self, greedy: dict[int, Reading], log_probs: dict[int, np.ndarray]
     ) -> dict[int, Reading]:
         """Return better readings for those that are not certain, by index as the greedy ones."""
-        if not (self.language and self.model.decoding):
+        if not (self.language and self.decoding):
             return {}
-        certain = self.model.decoding.certain
-        doubtful = {i: log_probs[i] for i, (_, [text]) in greedy.items() if text.share < certain}
-        found = search(list(doubtful.values()), self.language, self.model.decoding)
+        certain = _certain(greedy, self.language, self.decoding)
+        doubtful = {i: frames for i, frames in log_probs.items() if i not in certain}
+        found = search(list(doubtful.values()), self.language, self.decoding)
         readings = {}
         for (index, frames), texts in zip(doubtful.items(), found, strict=True):
             decoded, _ = greedy[index]
-            if decoded.labels != (labels := texts[0].labels):
+            labels = texts[0].labels if texts else ()
+            if decoded.labels != labels:
                 decoded = ctc.align(frames, labels, self.model.alphabet)
-            readings[index] = (decoded, texts)
+            readings[index] = (decoded, texts or [Candidate((), 0.0)])
         return readings
 
     def _prediction(self, reading: Reading, width: int) -> Prediction:
@@ -238,6 +258,17 @@ class Recognizer:
         if calibration is None:
             return share
         return calibration.confidence(log(share) if share else -inf)
+
+
+def _certain(greedy: dict[int, Reading], language: Language, decoding: DecodingOptions) -> set[int]:
+    """Return the indices of the greedy readings that need no search."""
+    certain = [i for i, (_, [text]) in greedy.items() if text.share >= decoding.certain]
+    if not language.strict:
+        return set(certain)
+    texts = [greedy[index][0].labels for index in certain]
+    listed = np.isfinite(language.log_prob(texts)).tolist()
+    rows = zip(certain, texts, listed, strict=True)
+    return {index for index, text, known in rows if known or not text}  # nothing is no name
 
 
 def _language(model: ModelFolder) -> Language | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+    from penname.recognizer import Recognizer
+
 MODEL = "names"
 
 
@@ -16,6 +18,32 @@ def model_flag(sub: argparse.ArgumentParser) -> None:
     """Declare `--model`."""
     text = f"an included model or a model folder (default: {MODEL})"
     sub.add_argument("--model", default=MODEL, metavar="NAME|DIR", help=text)
+
+
+def lexicon_flags(sub: argparse.ArgumentParser) -> None:
+    """Declare `--lexicon` and its mode."""
+    sub.add_argument(
+        "--lexicon",
+        type=Path,
+        metavar="FILE",
+        help="names to look for: one a line, or CSV name,count",
+    )
+    sub.add_argument(
+        "--lexicon-mode",
+        choices=("open", "strict"),
+        default="open",
+        help="open: prefer these names; strict: write no other (default: open)",
+    )
+
+
+def load_recognizer(arguments: argparse.Namespace) -> Recognizer:
+    """Return the recognizer that `--model` and `--lexicon` ask for."""
+    from penname.recognizer import Recognizer
+
+    recognizer = Recognizer.load(arguments.model)
+    if not arguments.lexicon:
+        return recognizer
+    return recognizer.with_lexicon(arguments.lexicon, strict=arguments.lexicon_mode == "strict")
 
 
 def out_flag(sub: argparse.ArgumentParser, text: str) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import model_flag
+from penname.commands.common import lexicon_flags, load_recognizer, model_flag
 from penname.options import add_flags, from_flags
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     from penname.ground_truth.sources import SourceOptions
 
     model_flag(sub)
+    lexicon_flags(sub)
     sub.add_argument(
         "--data", nargs="+", type=Path, required=True, metavar="PATH", help="ground truth to score"
     )
@@ -34,10 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from penname.evaluate import EvaluateOptions, evaluate
     from penname.ground_truth.sources import SourceOptions, read_sources
-    from penname.recognizer import Recognizer
 
     report = evaluate(
-        Recognizer.load(arguments.model),
+        load_recognizer(arguments),
         read_sources(arguments.data, from_flags(SourceOptions, arguments)),
         data=" ".join(map(str, arguments.data)),
         options=from_flags(EvaluateOptions, arguments),

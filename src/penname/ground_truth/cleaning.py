@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from penname.alphabet import Alphabet, nfc
+from penname.alphabet import LIGATURES, TYPOGRAPHIC, Alphabet, nfc
 from penname.ctc import frames_needed
 from penname.errors import OptionError
 from penname.options import option
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MARKERS = ("EMPTY", "UNREADABLE")  # written by the Kaggle set's labellers instead of a text
-TYPOGRAPHIC = dict.fromkeys("’‘`´", "'") | dict.fromkeys("‐‑‒–—", "-")
-LIGATURES = str.maketrans(
-    {"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
-)
 
 
 @dataclass(frozen=True)

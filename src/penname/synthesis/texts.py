@@ -6,13 +6,13 @@ it, so that a network learns letters and not only the list.
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from penname.alphabet import Alphabet
-from penname.errors import GroundTruthError
+from penname.errors import LexiconError
+from penname.lexicon import read_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,19 +39,15 @@ class Texts:
 
     @classmethod
     def load(cls, path: Path, flatten: float) -> Texts:
-        """Read a table with columns name and count.
+        """Read a list of names.
 
         Raises:
-            GroundTruthError: when the table is missing or holds no name of the alphabet.
+            LexiconError: when it cannot be read, or holds no name of the alphabet.
         """
-        try:
-            with path.open(encoding="utf-8", newline="") as stream:
-                rows = [(row["name"], int(row["count"])) for row in csv.DictReader(stream)]
-        except (OSError, KeyError, ValueError) as error:
-            raise GroundTruthError(f"{path}: not a table of name,count ({error})") from None
-        rows = [(n, c) for n, c in rows if n and len(n) <= LONGEST and not NAMES.missing(n)]
+        names = read_names(path)
+        rows = [(n, c) for n, c in names.items() if len(n) <= LONGEST and not NAMES.missing(n)]
         if not rows:
-            raise GroundTruthError(f"{path}: no name made of {NAMES.characters!r}")
+            raise LexiconError(f"{path}: no name made of {NAMES.characters!r}")
         return cls([name for name, _ in rows], np.array([count for _, count in rows]), flatten)
 
     def pick(self, rng: np.random.Generator, invented: float) -> str:

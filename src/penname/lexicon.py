@@ -1,0 +1,188 @@
+"""Lexicon: names with counts, as a prefix tree in flat arrays.
+
+A list of names is a text file with one name a line, or CSV with the columns name,count. A name
+counts 1 where the list does not say more, and repeated names are added up. What the list says is
+brought to what a model's alphabet can write, by these rules:
+
+- spaces: NFC with single spaces, none at the ends (`penname.alphabet.nfc`);
+- a character that the alphabet has stays as it is: a space is no hyphen, and a model that writes
+  both cases reads a name in the case of the list;
+- one that it lacks becomes the first of these that it has: the typewriter's ' or -, the other
+  case, the letter without its accent, the letters of a ligature (œ, æ, ø, ł);
+- a name with a character that none of them helps is left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penname.alphabet import LIGATURES, TYPOGRAPHIC, Alphabet, nfc
+from penname.errors import LexiconError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+UNWRITABLE = "\0"  # stands for a character that the alphabet cannot write
+
+
+class Lexicon:
+    """Names of one alphabet with counts, as a prefix tree that many prefixes walk at once.
+
+    A symbol is a label of the alphabet, or `end`, which ends a name. A node is a beginning of
+    names; node 0 is the empty one, and -1 is what no name begins with.
+
+    Args:
+        alphabet: what the labels stand for.
+        entries: node before * base + symbol of each node but the empty one, sorted (E,) int64;
+            the node of entry i is i + 1, and base is the length of the alphabet + 3.
+        counts: of all names that begin so (E,) int64.
+    """
+
+    def __init__(self, alphabet: Alphabet, entries: np.ndarray, counts: np.ndarray) -> None:
+        self.alphabet = alphabet
+        self.end = len(alphabet) + 1
+        self.base = len(alphabet) + 3
+        self.entries, self.counts = entries, counts
+        self._total = counts[: np.searchsorted(entries, self.base)].sum()
+
+    @classmethod
+    def build(cls, names: Mapping[str, int], alphabet: Alphabet) -> Lexicon:
+        """Return the tree of names that the alphabet can write as they are, as `written` does."""
+        labels = np.zeros(1 + max(map(ord, alphabet.characters + "\n")), dtype=np.int64)
+        labels[ord("\n")] = len(alphabet) + 1
+        labels[[ord(c) for c in alphabet.characters]] = np.arange(1, len(alphabet) + 1)
+        listed = "".join(f"{name}\n" for name in names)
+        symbols = labels[np.frombuffer(listed.encode("utf-32-le"), np.uint32)]
+        counts = np.fromiter(names.values(), dtype=np.int64, count=len(names))
+        return cls(alphabet, *_tree(symbols, counts, len(alphabet) + 3))
+
+    @classmethod
+    def load(cls, file: Path, alphabet: Alphabet) -> Lexicon:
+        """Return the lexicon in a list of names.
+
+        Raises:
+            LexiconError: when the list cannot be read, or the alphabet can write none of it.
+        """
+        names = written(read_names(file), alphabet)
+        if not names:
+            raise LexiconError(
+                f"{file}: it holds no name that the model can write; its characters are "
+                f"{alphabet.characters!r}"
+            )
+        return cls.build(names, alphabet)
+
+    def step(self, node: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return P(symbol | node), the share of the counts, and the nodes it leads to."""
+        wanted = node * self.base + symbols
+        where = np.minimum(np.searchsorted(self.entries, wanted), len(self.entries) - 1)
+        found = self.entries[where] == wanted
+        before = np.where(node > 0, self.counts[node - 1], self._total)
+        return np.where(found, self.counts[where] / before, 0.0), np.where(found, where + 1, -1)
+
+
+def read_names(file: Path) -> Counter[str]:
+    """Return the names of a list with their counts, in order.
+
+    Raises:
+        LexiconError: when it cannot be read, naming the line.
+    """
+    try:
+        text = unicodedata.normalize("NFC", file.read_text("utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 text ({error})"
+        raise LexiconError(f"{file}: {reason}") from error
+    header = next(csv.reader([text.partition("\n")[0]]), [])
+    names: Counter[str] = Counter()
+    try:
+        if {"name", "count"} <= set(header):
+            for name, count in _rows(text, header.index("name"), header.index("count")):
+                names[name] += count
+        else:
+            names.update(_lines(text))
+    except (ValueError, csv.Error) as error:
+        raise LexiconError(
+            f"{file}: {error}; give one name a line, or CSV with the columns name,count"
+        ) from error
+    del names[""]
+    return names
+
+
+def _lines(text: str) -> list[str]:
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        if "," in line:
+            raise ValueError(f"line {number} is {line!r}")
+    return [" ".join(line.split()) for line in lines]
+
+
+def _rows(text: str, name: int, count: int) -> Iterator[tuple[str, int]]:
+    """Yield the names in that column of a table, and their counts."""
+    rows = csv.reader(io.StringIO(text))
+    next(rows)
+    for row in rows:
+        if len(row) > max(name, count) and row[count].strip().isdecimal():
+            yield " ".join(row[name].split()), max(int(row[count]), 1)
+        elif row:
+            raise ValueError(f"line {rows.line_num} is {','.join(row)!r}")
+
+
+def written(names: Mapping[str, int], alphabet: Alphabet) -> Counter[str]:
+    """Return the names as the alphabet writes them, those it cannot write left out.
+
+    >>> written({"Zoé": 2, "ZOE": 1, "佳": 5}, Alphabet("EOZ"))
+    {'ZOE': 3}
+    """
+    listed = "\n".join(names)
+    table = {
+        ord(c): _spelling(c, alphabet) for c in set(listed) - set(alphabet.characters) - {"\n"}
+    }
+    sums: Counter[str] = Counter()
+    for name, count in zip(listed.translate(table).split("\n"), names.values(), strict=True):
+        if UNWRITABLE not in name:
+            sums[name] += count
+    return sums
+
+
+def _spelling(character: str, alphabet: Alphabet) -> str:
+    """Return how the alphabet writes a character that it lacks."""
+    plain = "".join(c for c in unicodedata.normalize("NFD", character) if c.isalpha())
+    spelled = character.translate(LIGATURES)
+    for way in (TYPOGRAPHIC.get(character, character), character, plain, spelled):
+        for text in (way, nfc(way.upper()), nfc(way.lower())):
+            if text and not alphabet.missing(text):
+                return text
+    return UNWRITABLE
+
+
+def _tree(symbols: np.ndarray, counts: np.ndarray, base: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the entries of the tree and their counts, level by level.
+
+    Args:
+        symbols: of the names, one after the other, each with the end (S,).
+        counts: of the names (N,).
+        base: the entries' base; the end is base - 2.
+    """
+    at = np.flatnonzero(symbols == base - 2)  # (N,)
+    at[1:] = at[:-1] + 1
+    at[:1] = 0  # where each name begins; below, its symbol on the level
+    node = np.zeros(len(at), dtype=np.int64)
+    levels, sums, size = [], [], 0
+    while len(at):
+        keys = node * base + symbols[at]
+        order = np.argsort(keys)
+        keys, at, counts = keys[order], at[order], counts[order]
+        new = np.diff(keys, prepend=-1) != 0
+        levels.append(keys[new])
+        sums.append(np.add.reduceat(counts, np.flatnonzero(new)))
+        node = size + np.cumsum(new)
+        size += int(new.sum())
+        on = symbols[at] != base - 2
+        node, at, counts = node[on], at[on] + 1, counts[on]
+    return np.concatenate(levels), np.concatenate(sums)
