@@ -149,11 +149,13 @@ def test_exporting_again_replaces_the_model_and_leaves_the_card(tmp_path: Path) 
     trained(tmp_path, "names")
     first = export_model(tmp_path / "run", tmp_path / "model", "mine").onnx.read_bytes()
     (tmp_path / "model" / "card.md").write_text("by hand")
+    (tmp_path / "model" / "float.onnx").write_bytes(first)  # as `penname quantise` leaves it
     trained(tmp_path, "names", seed=2)
     second = export_model(tmp_path / "run", tmp_path / "model", "other")
     assert ModelFolder.load(tmp_path / "model").name == "other"
     assert second.onnx.read_bytes() != first
     assert (tmp_path / "model" / "card.md").read_text() == "by hand"
+    assert not second.path.joinpath("float.onnx").exists()
 
 
 @pytest.mark.parametrize("amount", [1e-2, float("nan")])

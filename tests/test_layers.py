@@ -47,6 +47,7 @@ LAYERS = [
     {"training.loop"},
     {"training.export", "training.sweep_report"},
     {"training.sweep"},
+    {"training.export", "training.quantise"},
     {"commands"},
     {"commands.common"},
     {
@@ -56,6 +57,7 @@ LAYERS = [
         "commands.train",
         "commands.export",
         "commands.sweep",
+        "commands.quantise",
         "commands.synth",
     },
     {"cli"},
@@ -80,8 +82,8 @@ ALSO = {
 PACKAGES = {  # what may be imported from elsewhere, and by whom: a module or all of a wing
     "numpy": {"*"},
     "PIL": {"line_image", "recognizer", "html", "synthesis"},
-    "onnxruntime": {"recognizer", "training.graph"},
-    "onnx": {"training.graph"},
+    "onnxruntime": {"recognizer", "training.graph", "training.quantise"},
+    "onnx": {"training.graph", "training.quantise"},
     "google": {"training.graph"},
     "rapidfuzz": {"metrics"},
     "pyarrow": {"inputs", "ground_truth", "synthesis"},

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "Train a model on packs.",
     "sweep": "Train with various options on the same packs and compare.",
     "export": "Make a model folder from a training run.",
+    "quantise": "Make a model folder read faster, with 8-bit integers.",
     "synth": "Make a pack of synthetic names.",
 }
 TRAIN_EXTRA = {"onnx", "safetensors", "tensorboard", "torch", "tqdm", "yaml"}

@@ -71,6 +71,11 @@ class ModelFolder:
         return self.path / "model.onnx"
 
     @property
+    def float_onnx(self) -> Path:
+        """The same network before it was quantised, where it was; training starts from it."""
+        return self.path / "float.onnx"
+
+    @property
     def language(self) -> Path:
         """The language's file, used when decoding is a search."""
         return self.path / "language.npz"

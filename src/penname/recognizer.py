@@ -110,7 +110,7 @@ class Recognizer:
             ModelError: when there is no such model, or it is damaged.
         """
         folder = ModelFolder.load(model)
-        return cls(folder, _onnx(folder.onnx, threads or cores()))
+        return cls(folder, load_network(folder.onnx, threads or cores()))
 
     def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
         """Return a recognizer that prefers the names of a list, or can write no other.
@@ -284,8 +284,12 @@ def _language(model: ModelFolder) -> Language | None:
     return language
 
 
-def _onnx(file: Path, threads: int) -> Network:
-    """Return the network in an ONNX file."""
+def load_network(file: Path, threads: int) -> Network:
+    """Return the network in an ONNX file, run with that many threads.
+
+    Raises:
+        ModelError: when it is damaged.
+    """
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()

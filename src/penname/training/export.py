@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KEPT = ("options", "parameters", "lines", "scores")  # of the run's description
-FILES = ("model.onnx", "language.npz", "model.json")  # in the order they are replaced
+FILES = ("model.onnx", "float.onnx", "language.npz", "model.json")  # as they are replaced
 
 
 def export_model(

@@ -76,7 +76,7 @@ def write_onnx(exported: Exported, spec: ImageSpec, path: Path) -> None:
         )
     model = onnx.load(path)
     _note_shared(model, exported)
-    _halve(model.graph)
+    halve(model.graph)
     onnx.save(model, path)
 
 
@@ -134,7 +134,7 @@ def _note_shared(model: onnx.ModelProto, exported: Exported) -> None:
     helper.set_model_props(model, {SHARED: json.dumps(shared)})
 
 
-def _halve(graph: onnx.GraphProto) -> None:
+def halve(graph: onnx.GraphProto) -> None:
     """Store large float32 weights as float16, each widened by a Cast of its own."""
     casts = []
     for tensor in graph.initializer:

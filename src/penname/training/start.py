@@ -56,7 +56,8 @@ def from_model(model: str | Path) -> Start:
             raise TrainingError(f"{model} reads {folder.image}, the packs hold {spec}; pack again")
         merged = folder.alphabet.merge(alphabet)
         network = build(options, spec.height, merged.classes)
-        _fill(network, read_weights(folder.onnx))
+        weights = folder.float_onnx if folder.float_onnx.exists() else folder.onnx
+        _fill(network, read_weights(weights))
         log.info(
             "started from %s with %d new characters", model, len(merged) - len(folder.alphabet)
         )

@@ -1,0 +1,46 @@
+"""`penname quantise`: a model folder made faster, in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def flags(sub: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    sub.add_argument("model", type=Path, metavar="DIR", help="the model folder to change")
+    sub.add_argument(
+        "--pictures",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="images, folders, patterns or Parquet files like those to be read; 512 are used",
+    )
+    sub.add_argument(
+        "--calibrate",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="ground truth that was not trained on, to calibrate the confidence again",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from penname.calibrate import calibrate
+    from penname.commands.common import say
+    from penname.ground_truth.sources import SourceOptions, read_sources
+    from penname.inputs import expand
+    from penname.model_folder import ModelFolder
+    from penname.training.quantise import quantise
+
+    folder = ModelFolder.load(arguments.model)
+    agreement = quantise(folder, expand(arguments.pictures))
+    say(f"{agreement:.1%} of the pictures read as before, greedily")
+    if arguments.calibrate:
+        calibrate(folder, read_sources(arguments.calibrate, SourceOptions()))
+    print(folder.path)
+    return 0
