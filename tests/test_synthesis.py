@@ -20,14 +20,18 @@ from penname.ground_truth.pack_folder import Pack
 from penname.line_image import ImageSpec, line_image
 from penname.options import from_json, to_json
 from penname.synthesis import Kit, SynthOptions, contact_sheet, render, synthesise
+from penname.synthesis.corpus import LATIN, Corpus
+from penname.synthesis.fonts import Fonts
 from penname.synthesis.ink import Hand, places, stamped, with_thickness
 from penname.synthesis.look import Sheet
+from penname.synthesis.marks import marks_of, spelled, writable
 from penname.synthesis.texts import LONGEST, NAMES, Texts, as_written
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+RECORDED = CAPITALS + CAPITALS.lower() + "0123456789"
 SOURCES = ("fonts", "glyphs", "strokes", "words")
 LISTED = ["THOMAS", "LEA", "JEAN-LUC", "DI PASQUALE", "N'DIAYE", "ZOE", "MAXIMILIEN"]
 
@@ -44,11 +48,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert isinstance(font.path, io.BytesIO)
     with zipfile.ZipFile(folder / "handwriting_fonts.zip", "w") as archive:
         archive.writestr("fonts/plain.ttf", font.path.getvalue())
-    glyphs = [_glyph(c, font) for c in CAPITALS]
-    codes = np.array([ord(c) for c in CAPITALS], np.uint8)
+    glyphs = [_glyph(c, font) for c in RECORDED]
+    codes = np.array([ord(c) for c in RECORDED], np.uint8)
     np.savez(folder / "emnist_characters.npz", images=np.stack(glyphs), ascii=codes)
     triangle = [[0, 200, 60, 0, 120, 200], [30, 120, 90, 120]]
-    _write_strokes(folder / "unipen_chars_strokes.parquet", [(c, triangle) for c in CAPITALS])
+    _write_strokes(folder / "unipen_chars_strokes.parquet", [(c, triangle) for c in RECORDED])
     words = [("Bonjour", triangle), ("ICI", triangle), ("a1", triangle)]
     _write_strokes(folder / "unipen_words_strokes.parquet", words)
     return folder
@@ -130,6 +134,82 @@ def test_every_text_fits_the_frames_of_its_line_image(data: Path) -> None:
         assert frames >= frames_needed(NAMES.encode(text)), text
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a file of lines; the last has a sign that no ink draws and must never be picked."""
+    file = tmp_path_factory.mktemp("text") / "corpus.txt"
+    file.write_text("Où est l’été ?\nGroßröhrsdorf, 12 rue du Bœuf\nM^r Ω\n", encoding="utf-8")
+    return str(file)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_lines_are_grey_and_say_what_the_corpus_says(data: Path, corpus: str, source: str) -> None:
+    options = _only(source, look="lines", text=corpus)
+    kit = Kit(data, text=corpus)
+    greys = 0
+    for i in range(20):
+        grey, text, made = render(None, np.random.default_rng(i), kit, options)
+        assert made == source
+        assert text
+        assert not LATIN.missing(text)
+        assert "Ω" not in text
+        frames = line_image(grey, ImageSpec(max_width=2000, trim="sides")).shape[1] / 4
+        assert frames >= frames_needed(LATIN.encode(text)), text
+        assert np.median(grey) - grey.min() > 25
+        greys += len(np.unique(grey)) > 40
+    assert greys > 10
+
+
+def test_a_pack_of_lines_does_not_depend_on_the_number_of_workers(
+    data: Path, corpus: str, tmp_path: Path
+) -> None:
+    for workers in (1, 2):
+        options = SynthOptions(lines=270, workers=workers, look="lines", text=corpus)
+        synthesise(tmp_path / str(workers), options, data)
+    one, two = Pack.open(tmp_path / "1"), Pack.open(tmp_path / "2")
+    assert (tmp_path / "1/pixels.bin").read_bytes() == (tmp_path / "2/pixels.bin").read_bytes()
+    assert one.texts == two.texts
+    assert one.alphabet == LATIN
+
+
+def test_stretches_of_the_corpus_are_as_long_as_its_lines() -> None:
+    lines = ["aa bb cc dd ee ff gg hh"] * 5 + ["ii jj"] * 5
+    texts = Corpus(lines)
+    rng = np.random.default_rng(0)
+    words = set(" ".join(lines).split())
+    drawn = [text for text in (texts.pick(rng) for _ in range(2000)) if set(text.split()) <= words]
+    assert len(drawn) > 1700  # the others are patterns: dates, amounts, addresses
+    short = sum(len(text) <= 5 for text in drawn) / len(drawn)
+    assert 0.4 < short < 0.6
+    assert any(text not in lines for text in drawn)
+
+
+def test_a_table_is_drawn_by_count_and_never_cut(tmp_path: Path) -> None:
+    (tmp_path / "places.csv").write_text("name,count\nBad Düben,900\nOelsnitz,100\n", "utf-8")
+    texts = Corpus.load(tmp_path / "places.csv", 0.5)
+    drawn = [texts.pick(np.random.default_rng(i)) for i in range(2000)]
+    assert set(drawn) == {"Bad Düben", "Oelsnitz"}
+    assert abs(drawn.count("Bad Düben") / 2000 - 0.75) < 0.04  # 30 : 10 by square roots
+    with pytest.raises(GroundTruthError, match=r"none\.txt"):
+        Corpus.load(tmp_path / "none.txt", 0.5)
+
+
+def test_marks_make_accented_and_double_letters_writable() -> None:
+    assert writable("Œuvre naïve à 3,50 € (ß)")
+    assert not writable("Łódź")
+    assert spelled("œuf") == "oeuf"
+    hand = Hand.of_line(np.random.default_rng(0))
+    high = marks_of("\u0301", 0.0, 100.0, hand, 1.0)[0][:, 1].min()
+    low = marks_of("\u0301", 0.0, 100.0, hand, 0.66)[0][:, 1].min()
+    assert low - high == pytest.approx(0.34 * hand.cap, abs=0.01)  # over e, lower than over E
+
+
+def test_a_font_writes_what_its_table_of_characters_has(data: Path) -> None:
+    fonts = Fonts.load(data / "handwriting_fonts.zip")
+    assert fonts.can_write("12 rue de l'Arc, (Lyon)?")
+    assert not fonts.can_write("été")  # Pillow's font has ASCII alone
+
+
 def test_a_given_text_is_drawn_and_never_by_recorded_words(data: Path) -> None:
     kit = Kit(data)
     for i in range(20):
@@ -156,7 +236,7 @@ def test_options_refuse_what_cannot_be_made() -> None:
     with pytest.raises(OptionError, match="weights"):
         SynthOptions(fonts=0, glyphs=0, strokes=0, words=0)
     with pytest.raises(OptionError, match="look"):
-        SynthOptions(look="lines")
+        SynthOptions(look="pages")
     with pytest.raises(OptionError, match="workers"):
         SynthOptions(workers=-1)
     assert from_json(SynthOptions, to_json(SynthOptions(seed=4))) == SynthOptions(seed=4)

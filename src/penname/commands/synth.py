@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     options, spec = from_flags(SynthOptions, arguments), from_flags(ImageSpec, arguments)
     lines = synthesise(arguments.out, options, arguments.data, spec, progress=progress)
     if arguments.sheet:
-        kit = Kit(arguments.data, options.flatten)
+        kit = Kit(arguments.data, options.flatten, options.text)
         contact_sheet(arguments.sheet, SHEET, arguments.real, kit=kit, options=options)
     say(f"{lines:,} pictures in {arguments.out}")
     return 0

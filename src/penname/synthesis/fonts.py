@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +23,13 @@ from penname.synthesis.ink import (
 )
 
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-SIZES = (18, 22, 27, 33, 40)  # heights of a capital; few, for a face in memory is a whole file
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+WANTED = (  # characters a face is asked for when it is loaded
+    "0123456789!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~£§«°»ÀÂÄÇÈÉÊËÎÏÔÖÙÛÜßàáâäæçèéêëíîïñóôöùúûüŒœ–—’€"
+    + LETTERS
+    + CAPITALS
+)
+SIZES = (18, 22, 27, 33, 40, 48)  # heights of a capital; few, for a face in memory is a whole file
 PLAIN_SHARE = 0.9  # of names go to fonts whose capitals look like a pupil's
 # Chosen by eye: capitals without flourishes.
 _PLAIN_NAMES = """
@@ -56,6 +62,7 @@ class Face:
     name: str
     data: bytes
     ratio: float
+    characters: frozenset[str]
 
     def at(self, cap: int) -> ImageFont.FreeTypeFont:
         """Return the font whose capitals are about `cap` half pixels high."""
@@ -68,6 +75,7 @@ class Fonts:
 
     def __init__(self, faces: list[Face]) -> None:
         """Take faces that have all capitals."""
+        self._faces = faces
         self._plain = [face for face in faces if face.name in PLAIN] or faces
         self._fancy = [face for face in faces if face.name not in PLAIN] or faces
 
@@ -89,27 +97,77 @@ class Fonts:
             raise GroundTruthError(f"{path}: no font with the capitals A-Z; add TTF files")
         return cls(faces)
 
+    def can_write(self, text: str) -> bool:
+        """Return whether one of the fonts has every character."""
+        return any(face.characters.issuperset(text.replace(" ", "")) for face in self._faces)
+
     def write(self, drawn: str, hand: Hand, max_width: int, rng: np.random.Generator) -> Ink:
-        """Return the ink of the drawn characters in one font."""
-        faces = self._plain if rng.random() < PLAIN_SHARE else self._fancy
-        face = faces[rng.integers(len(faces))]
+        """Return the ink of the drawn characters in one font that has them."""
+        face = self._face(drawn, rng)
         font = face.at(hand.cap)
-        boxes = np.array([_box(font, c, face.ratio) for c in drawn])  # (L, 2) left and right
+        units = drawn.split(" ") if hand.joined else list(drawn)
+        if hand.joined:  # words stand apart as letters do elsewhere
+            hand = replace(hand, gap=hand.space, spread=0.1 * hand.cap, pitch=0.0)
+        boxes = np.array([_box(font, unit, face.ratio, hand.space) for unit in units])  # (L, 2)
         left, width = places(boxes[:, 1] - boxes[:, 0], hand, max_width, rng)
         picture = Image.new("L", (width, canvas_height(hand.cap)))
         pen = ImageDraw.Draw(picture)
-        wobble = rng.normal(0, hand.wobble * hand.cap, len(drawn))
-        for character, x, y in zip(drawn, left - boxes[:, 0], wobble, strict=True):
-            pen.text((x, base_row(hand.cap) + y), character, font=font, fill=255, anchor="ls")
-        return with_thickness(warped(np.asarray(picture), hand, rng), hand.thickness)
+        wobble = rng.normal(0, hand.wobble * hand.cap, len(units))
+        for unit, x, y in zip(units, left - boxes[:, 0], wobble, strict=True):
+            pen.text((x, base_row(hand.cap) + y), unit, font=font, fill=255, anchor="ls")
+        return with_thickness(
+            warped(np.asarray(picture), hand, rng), hand.thickness, thinned=hand.thinned
+        )
+
+    def _face(self, drawn: str, rng: np.random.Generator) -> Face:
+        """Return a face: for capitals mostly a plain one, else any that has the characters."""
+        if drawn.upper() == drawn and not any(c.isdigit() for c in drawn):
+            faces = self._plain if rng.random() < PLAIN_SHARE else self._fancy
+            face = faces[rng.integers(len(faces))]
+            if face.characters.issuperset(drawn.replace(" ", "")):
+                return face
+        able = [f for f in self._faces if f.characters.issuperset(drawn.replace(" ", ""))]
+        able = able or self._faces
+        return able[rng.integers(len(able))]
 
 
 def _face(name: str, data: bytes) -> Face | None:
-    """Return the face, or nothing when it lacks capitals (they look like the missing sign)."""
-    font = ImageFont.truetype(io.BytesIO(data), 64)
-    signs = {bytes(font.getmask(c)) for c in (*CAPITALS, "\uffff")}
-    top = -font.getbbox("H", anchor="ls")[1]
-    return Face(name, data, top / 64) if len(signs) > len(CAPITALS) - 1 and top > 8 else None
+    """Return the face, or nothing when it lacks capitals."""
+    has = _characters(data)
+    top = -ImageFont.truetype(io.BytesIO(data), 64).getbbox("H", anchor="ls")[1]
+    return Face(name, data, top / 64, has) if has.issuperset(CAPITALS) and top > 8 else None
+
+
+def _characters(data: bytes) -> frozenset[str]:
+    """Return what of `WANTED` a TrueType file has a glyph for, by its cmap table (format 4)."""
+    tables = {data[i : i + 4]: i for i in range(12, 12 + 16 * _u16(data, 4)[0], 16)}
+    cmap = int.from_bytes(data[tables[b"cmap"] + 8 : tables[b"cmap"] + 12])
+    for i in range(_u16(data, cmap + 2)[0]):
+        at = cmap + int.from_bytes(data[cmap + 8 + 8 * i : cmap + 12 + 8 * i])
+        if _u16(data, at)[0] == 4:
+            break
+    else:
+        return frozenset()
+    count = _u16(data, at + 6)[0] // 2
+    last = _u16(data, at + 14, count)
+    first, delta, skip = (_u16(data, at + 16 + 2 * count * k, count) for k in (1, 2, 3))
+    found = set()
+    for character in WANTED:
+        code = ord(character)
+        k = int(np.searchsorted(last, code))
+        if first[k] > code:
+            continue
+        glyph = code
+        if skip[k]:  # counted from where it stands
+            here = at + 16 + 6 * count + 2 * k
+            glyph = _u16(data, here + skip[k] + 2 * (code - first[k]))[0]
+        if glyph and (glyph + delta[k]) % 65536:
+            found.add(character)
+    return frozenset(found)
+
+
+def _u16(data: bytes, at: int, count: int = 1) -> np.ndarray:
+    return np.frombuffer(data, ">u2", count, int(at)).astype(np.int64)
 
 
 @lru_cache(maxsize=512)
@@ -118,8 +176,10 @@ def _opened(face: Face, size: int) -> ImageFont.FreeTypeFont:
 
 
 @lru_cache(maxsize=65536)
-def _box(font: ImageFont.FreeTypeFont, character: str, ratio: float) -> tuple[float, float]:
-    if character == " ":
-        return 0.0, 0.55 * font.size * ratio
-    left, _, right, _ = font.getbbox(character, anchor="ls")
+def _box(
+    font: ImageFont.FreeTypeFont, unit: str, ratio: float, space: float
+) -> tuple[float, float]:
+    if unit in ("", " "):
+        return 0.0, space * font.size * ratio
+    left, _, right, _ = font.getbbox(unit, anchor="ls")
     return left, max(right, left + 1)

@@ -9,33 +9,30 @@ from PIL import Image
 
 from penname.errors import GroundTruthError
 from penname.synthesis.ink import (
-    MARKS,
     Hand,
     Ink,
     Polyline,
     base_row,
     canvas_height,
-    marks_of,
-    parts,
     places,
     stamped,
     warped,
     with_thickness,
 )
+from penname.synthesis.marks import (
+    PUNCTUATION,
+    heights,
+    mark_width,
+    marks_of,
+    parts,
+    spelled,
+    writable,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ASCENDERS = "bdfhijklt"
-DESCENDERS = "gpqyj"
 NEIGHBOURS = 24  # glyphs of a similar stroke width that one letter is chosen from
-
-
-def heights(letter: str) -> tuple[float, float]:
-    """Return how far a letter reaches over and under the baseline, in caps."""
-    if not letter.islower():
-        return 1.0, 0.0
-    return (0.95 if letter in ASCENDERS else 0.66), (0.35 if letter in DESCENDERS else 0.0)
 
 
 class Glyphs:
@@ -68,9 +65,13 @@ class Glyphs:
         except (OSError, KeyError, ValueError) as error:
             raise GroundTruthError(f"{path}: cannot read the glyphs ({error})") from None
 
+    def can_write(self, text: str) -> bool:
+        """Return whether scanned letters and pen-drawn marks suffice."""
+        return writable(text)
+
     def write(self, drawn: str, hand: Hand, max_width: int, rng: np.random.Generator) -> Ink:
         """Return the ink of the drawn characters, with glyphs of about one stroke width."""
-        band = rng.random()
+        drawn, band = spelled(drawn), rng.random()
         letters = [self._letter(parts(c)[0], hand, band, rng) for c in drawn]
         left, width = places(np.array([p.shape[1] for p in letters]), hand, max_width, rng)
         ink = np.zeros((canvas_height(hand.cap), width), np.uint8)
@@ -80,18 +81,21 @@ class Glyphs:
             row = base_row(hand.cap) + round(heights(letter)[1] * hand.cap)
             under = ink[row - picture.shape[0] : row, int(x) : int(x) + picture.shape[1]]
             np.maximum(under, picture[:, : under.shape[1]], out=under)
-            for mark in accents + (letter if letter in MARKS else ""):
-                centre = x + (0.0 if mark == letter else picture.shape[1] / 2)
-                marks += marks_of(mark, centre, hand)
-        ink = with_thickness(ink, hand.thickness)
+            if letter in PUNCTUATION:
+                marks += marks_of(letter, x, base_row(hand.cap), hand)
+            for accent in accents:
+                over, centre = heights(letter)[0], x + picture.shape[1] / 2
+                marks += marks_of(accent, centre, base_row(hand.cap), hand, over)
+        ink = with_thickness(ink, hand.thickness, thinned=hand.thinned)
         if marks:
             stamped(ink, marks, hand.thickness)
         return warped(ink, hand, rng)
 
     def _letter(self, letter: str, hand: Hand, band: float, rng: np.random.Generator) -> Ink:
         indices = self._of.get(letter, self._of.get(letter.upper()))
-        if indices is None:  # a space, hyphen or apostrophe; marks are drawn with the pen
-            return np.zeros((1, max(1, round((0.55 if letter == " " else 0.4) * hand.cap))), "u1")
+        if indices is None:  # a space, or a mark that the pen draws
+            wide = mark_width(letter) if letter in PUNCTUATION else hand.space
+            return np.zeros((1, max(1, round(wide * hand.cap))), "u1")
         near = int(band * max(1, len(indices) - NEIGHBOURS))
         glyph = self._images[indices[(near + rng.integers(NEIGHBOURS)) % len(indices)]]
         rows, columns = np.flatnonzero(glyph.max(1) > 60), np.flatnonzero(glyph.max(0) > 60)

@@ -6,7 +6,6 @@ of the finished crop. Its letters stand on row `base_row(cap)` of `canvas_height
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,17 +16,6 @@ SCALE = 2
 COMB = 32.0  # half pixels from letter to letter on the forms, whose boxes dropped out
 Ink = np.ndarray  # (h, w) uint8, 255 = ink
 Polyline = np.ndarray  # (n, 2) float32, x and y
-
-# Strokes for what glyphs and pen strokes lack, in capital heights, (0, 0) on the baseline, y up.
-MARKS: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {
-    "-": (((0.0, 0.42), (0.38, 0.45)),),
-    "'": (((0.08, 1.05), (0.02, 0.75)),),
-    "\u0300": (((-0.15, 1.38), (0.1, 1.15)),),
-    "\u0301": (((0.18, 1.4), (-0.05, 1.15)),),
-    "\u0302": (((-0.18, 1.15), (0.0, 1.36), (0.18, 1.15)),),
-    "\u0308": (((-0.16, 1.24), (-0.15, 1.26)), ((0.16, 1.25), (0.17, 1.26))),
-    "\u0327": (((0.0, 0.0), (0.06, -0.14), (-0.08, -0.2)),),
-}
 
 FAINTEST = 2.2  # half pixels; thinner rasters break up when thresholded
 _CRISP = np.clip((np.arange(256) - 70) * 3, 0, 255).astype(np.uint8)  # glyphs come blurred
@@ -46,6 +34,9 @@ class Hand:
     turn: float  # of the baseline, y per x
     wobble: float  # of the letters around the baseline, caps
     sizes: float  # standard deviation of a letter's size around 1
+    joined: bool = False  # the letters of a word are drawn in one go
+    space: float = 0.55  # between two words, caps
+    thinned: bool = True  # to the wanted thickness too; hairlines of running text would go
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Hand:
@@ -61,6 +52,25 @@ class Hand:
             turn=float(rng.normal(0.0, 0.012)),
             wobble=float(0.02 + 0.06 * u[6]),
             sizes=float(0.03 + 0.07 * u[7]),
+        )
+
+    @classmethod
+    def of_line(cls, rng: np.random.Generator) -> Hand:
+        """Return a writer of running text: smaller gaps, steadier lines, mostly joined."""
+        u = rng.random(8)
+        return cls(
+            cap=int(np.clip(np.exp(rng.normal(3.6, 0.16)), 26, 52)),
+            gap=float(0.02 + 0.2 * u[0] ** 1.5),
+            pitch=0.0,
+            spread=float(0.3 + 1.2 * u[1]),
+            thickness=float(1.9 + 2.2 * u[2] ** 1.5 + (2.0 * u[3] if u[4] < 0.12 else 0.0)),
+            slant=float(rng.normal(0.16, 0.2)),
+            turn=float(rng.normal(0.0, 0.003)),
+            wobble=float(0.01 + 0.04 * u[5]),
+            sizes=float(0.02 + 0.06 * u[6]),
+            joined=bool(u[7] < 0.75),
+            thinned=False,
+            space=float(np.clip(rng.normal(0.75, 0.25), 0.3, 1.6)),
         )
 
 
@@ -144,21 +154,6 @@ def _disc(kind: int) -> np.ndarray:
     return np.stack((x[inside], y[inside]), axis=1)
 
 
-def marks_of(character: str, centre: float, hand: Hand) -> list[Polyline]:
-    """Return the strokes of a hyphen, apostrophe or combining accent centred on column `centre`."""
-    base = base_row(hand.cap)
-    return [
-        np.array([(centre + x * hand.cap, base - y * hand.cap) for x, y in line], np.float32)
-        for line in MARKS[character]
-    ]
-
-
-def parts(character: str) -> tuple[str, str]:
-    """Return a drawn character's letter and its combining accents: 'É' is 'E' and U+0301."""
-    decomposed = unicodedata.normalize("NFD", character)
-    return decomposed[0], "".join(c for c in decomposed[1:] if c in MARKS)
-
-
 def warped(ink: Ink, hand: Hand, rng: np.random.Generator) -> Ink:
     """Slant, turn and wobble a raster ink, smoothly from column to column."""
     height, width = ink.shape
@@ -181,8 +176,8 @@ def warped(ink: Ink, hand: Hand, rng: np.random.Generator) -> Ink:
     return np.array(picture)
 
 
-def with_thickness(ink: Ink, thickness: float) -> Ink:
-    """Return a raster ink thinned or thickened until its strokes are about `thickness` wide."""
+def with_thickness(ink: Ink, thickness: float, *, thinned: bool = True) -> Ink:
+    """Return a raster ink thickened, or `thinned`, until its strokes are `thickness` wide."""
     ink = _CRISP[ink]
     thickness = max(thickness, FAINTEST)
     for _ in range(4):
@@ -191,7 +186,7 @@ def with_thickness(ink: Ink, thickness: float) -> Ink:
         edge += int(np.count_nonzero(dark[:, 1:] != dark[:, :-1]))
         # A line of any direction has 8 / pi edges per pixel of its length.
         now = 8 / np.pi * np.count_nonzero(dark) / max(edge, 1)
-        if edge == 0 or abs(now - thickness) <= 0.55:
+        if edge == 0 or abs(now - thickness) <= 0.55 or (now > thickness and not thinned):
             return ink
         ink = _thinner(ink) if now > thickness else _thicker(ink)
     return ink

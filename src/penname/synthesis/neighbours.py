@@ -22,7 +22,10 @@ _DIGITS = "0123456789"
 
 
 class Writer(Protocol):
-    """An ink source that writes any text."""
+    """An ink source that writes texts."""
+
+    def can_write(self, text: str) -> bool:
+        """Return whether the source has every character of a text."""
 
     def write(self, drawn: str, hand: Hand, max_width: int, rng: np.random.Generator) -> Ink:
         """Return the ink of the drawn characters."""

@@ -9,18 +9,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from penname.errors import GroundTruthError
-from penname.synthesis.glyphs import heights
 from penname.synthesis.ink import (
-    MARKS,
     Hand,
     Ink,
     Polyline,
     base_row,
     canvas_height,
-    marks_of,
-    parts,
     places,
     stamped_points,
+)
+from penname.synthesis.marks import (
+    ASCENDERS,
+    DESCENDERS,
+    PUNCTUATION,
+    heights,
+    mark_width,
+    marks_of,
+    parts,
+    spelled,
+    writable,
 )
 from penname.synthesis.texts import NAMES
 
@@ -31,6 +38,7 @@ UNITS = 200.0  # height of a recorded character or word
 FEWEST = 18  # capitals a writer must have to compose names
 THINNEST = 1.8  # half pixels
 NARROWEST = 12.0  # half pixels a letter of a word; less leaves CTC no frame for it
+LATIN_WORD = frozenset(map(chr, range(33, 127))) - set("|^{}~`@<>")
 WIDEST = 1.5  # of a letter, in capital heights
 
 
@@ -59,6 +67,13 @@ class Recordings:
         ends = self._lines[self._rows[row] : self._rows[row + 1] + 1] // 2
         return self._points[ends[0] : ends[-1]], np.diff(ends)
 
+    def sound(self, row: int) -> bool:
+        """Return whether a word is as wide as one line of so many letters can be."""
+        points, letters = self.row(row)[0], len(self.texts[row])
+        if not len(points):
+            return False
+        return letters < 3 or 25 * letters < float(points[:, 0].max()) < 300 * letters
+
 
 class Strokes:
     """Writers whose single characters were recorded."""
@@ -77,25 +92,48 @@ class Strokes:
         if not self._hands:
             raise GroundTruthError(f"{path}: no writer has {FEWEST} different capitals")
 
+    def can_write(self, text: str) -> bool:
+        """Return whether recorded letters and pen-drawn marks suffice."""
+        return writable(text)
+
     def write(self, drawn: str, hand: Hand, max_width: int, rng: np.random.Generator) -> Ink:
         """Return the ink of the drawn characters in the hand of one recorded writer."""
-        own = self._hands[rng.integers(len(self._hands))]
+        drawn = spelled(drawn)
+        own = self._owner(drawn, rng)
         letters = [self._letter(parts(c)[0], own, hand, rng) for c in drawn]
         widths = np.array([width for _, _, width in letters])
         left, width = places(widths, hand, max_width, rng)
         wobble = rng.normal(0, hand.wobble * hand.cap, len(drawn)) + hand.turn * left
         points: list[Polyline] = []
-        lengths: list[np.ndarray] = []
+        lengths: list[int] = []
+        before: Polyline | None = None  # where the pen left the letter before, if joined
         for i, character in enumerate(drawn):
             letter, accents = parts(character)
-            points.append(letters[i][0] + np.array([left[i], wobble[i]], np.float32))
-            lengths.append(letters[i][1])
-            for mark in accents + (letter if letter in MARKS else ""):
-                centre = left[i] + (0.0 if mark == letter else widths[i] / 2)
-                lines = marks_of(mark, centre, hand)
-                points += lines
-                lengths += [np.array([len(line)]) for line in lines]
-        return _penned(np.concatenate(points), np.concatenate(lengths), width, hand, rng)
+            shift = np.array([left[i], wobble[i]], np.float32)
+            placed, base = letters[i][0] + shift, base_row(hand.cap) + wobble[i]
+            lines = [placed] if len(placed) else []
+            lengths += letters[i][1].tolist()
+            joins = hand.joined and letter.islower() and len(placed) > 0
+            if joins and before is not None:
+                lines.append(_link(before, placed[0]))
+                lengths.append(len(lines[-1]))
+            before = placed[letters[i][1][0] - 1] if joins else None
+            over, marks = heights(letter)[0], []
+            if letter in PUNCTUATION:
+                marks += marks_of(letter, left[i], base, hand)
+            for accent in accents:
+                marks += marks_of(accent, left[i] + widths[i] / 2, base, hand, over)
+            points += lines + marks
+            lengths += [len(mark) for mark in marks]
+        if not points:
+            return np.zeros((canvas_height(hand.cap), width + 2), np.uint8)
+        return _penned(np.concatenate(points), np.array(lengths), width, hand, rng)
+
+    def _owner(self, drawn: str, rng: np.random.Generator) -> dict[str, list[int]]:
+        """Return a writer; for lower case, of three the one who recorded most of it."""
+        tries = 1 if drawn.upper() == drawn else 3
+        hands = [self._hands[int(i)] for i in rng.integers(0, len(self._hands), tries)]
+        return hands[int(np.argmax([len(set(drawn) & hand.keys()) for hand in hands]))]
 
     def _letter(
         self, letter: str, own: dict[str, list[int]], hand: Hand, rng: np.random.Generator
@@ -103,7 +141,8 @@ class Strokes:
         """Return points on the canvas with x from 0, the lengths of the lines, and the width."""
         rows = own.get(letter) or self._anyone.get(letter) or self._anyone.get(letter.upper())
         if rows is None:
-            gap = (0.55 if letter == " " else 0.4) * hand.cap
+            wide = mark_width(letter) if letter in PUNCTUATION else hand.space
+            gap = wide * hand.cap * (rng.uniform(0.7, 1.3) if letter == " " else 1.0)
             return np.zeros((0, 2), np.float32), np.zeros(0, np.intp), gap
         points, lengths = self._recordings.row(rows[rng.integers(len(rows))])
         over, below = heights(letter)
@@ -134,26 +173,75 @@ class Words:
         self._capitals = self._capitals or self._others
         if not rows:
             raise GroundTruthError(f"{path}: no word made of {NAMES.characters!r}")
+        self._by: dict[str, list[int]] = {}  # words of each writer
+        for i, text in enumerate(self._recordings.texts):
+            if text and LATIN_WORD.issuperset(text) and self._recordings.sound(i):
+                self._by.setdefault(self._recordings.writers[i], []).append(i)
+        self._writers = list(self._by)
 
     def write(self, hand: Hand, max_width: int, rng: np.random.Generator) -> tuple[Ink, str]:
         """Return the ink of one recorded word and its text in capitals."""
         rows = self._capitals if rng.random() < 0.5 else self._others
         row = rows[rng.integers(len(rows))]
         text = self._recordings.texts[row]
-        lower = text != text.upper()
-        over = 1.15 if lower else 1.0
-        tails = 0.35 if any(c in "gjpqy" for c in text) else 0.0
+        placed, lengths, width = self._word(row, hand, max_width, rng)
+        placed[:, 0] += 2
+        return _penned(placed, lengths, width, hand, rng), text.upper()
+
+    def write_line(
+        self, length: int, hand: Hand, max_width: int, rng: np.random.Generator
+    ) -> tuple[Ink, str]:
+        """Return the ink and the text of words of one writer, about `length` characters."""
+        own = self._by[self._writers[rng.integers(len(self._writers))]]
+        rows = rng.permutation(own)[:40]
+        points: list[Polyline] = []
+        lengths: list[np.ndarray] = []
+        text, x = "", 2.0
+        for row in rows:
+            if points and (len(text) >= length or x > max_width * 0.8):
+                break
+            placed, ends, width = self._word(row, hand, max_width - round(x), rng)
+            placed += np.array([x, rng.normal(0, hand.wobble * hand.cap) + hand.turn * x])
+            points.append(placed)
+            lengths.append(ends)
+            text += f" {self._recordings.texts[row]}" if text else self._recordings.texts[row]
+            x += width + hand.cap * hand.space * rng.uniform(0.6, 1.5)
+        ink = _penned(np.concatenate(points), np.concatenate(lengths), round(x), hand, rng)
+        return ink, text
+
+    def _word(
+        self, row: int, hand: Hand, max_width: int, rng: np.random.Generator
+    ) -> tuple[Polyline, np.ndarray, int]:
+        """Return the points of a word with x from 0 and y on the canvas, lengths and width."""
+        text = self._recordings.texts[row]
+        over, tails = _reach(text)
         points, lengths = self._recordings.row(row)
         scale = (over + tails) * hand.cap / UNITS
-        wide = float(points[:, 0].max()) * scale
-        wide = max(wide, 1.0)
+        wide = max(float(points[:, 0].max()) * scale, 1.0)
         stretch = max(rng.uniform(0.9, 1.15), NARROWEST * len(text) / wide)
         stretch = min(stretch, max_width / wide)
         foot = base_row(hand.cap) + tails * hand.cap
         placed = _leaned(points, scale, stretch, hand.slant * 0.5, foot)
-        placed[:, 0] -= placed[:, 0].min() - 2
-        width = int(placed[:, 0].max()) + 1
-        return _penned(placed, lengths, width, hand, rng), text.upper()
+        placed[:, 0] -= placed[:, 0].min()
+        return placed, lengths, int(placed[:, 0].max()) + 3
+
+
+def _reach(text: str) -> tuple[float, float]:
+    """Return how far a recorded word reaches over and under its baseline, in caps."""
+    if all(c in ".,_;" for c in text):
+        return 0.1, 0.15 if text != "." else 0.0
+    if text in "-–=+":
+        return 0.5, -0.4
+    tall = any(c in ASCENDERS or not c.islower() for c in text.strip(".,;-"))
+    over = 1.05 if tall else 0.68
+    return over, 0.35 if any(c in DESCENDERS for c in text) else (0.15 if text[-1] in ",;" else 0.0)
+
+
+def _link(start: Polyline, end: Polyline) -> Polyline:
+    """Return a curve (5, 2) from one letter's end to the next one's start, sagging a little."""
+    t = np.linspace(0, 1, 5, dtype=np.float32)[:, None]
+    sag = np.array([0.0, 0.15 * abs(float(end[1] - start[1]))], np.float32)
+    return np.asarray(start + (end - start) * t + sag * (4 * t * (1 - t)), np.float32)
 
 
 def _usable(text: str) -> bool:
