@@ -278,3 +278,48 @@ def test_parquet_without_pictures_is_an_error(
 def test_an_empty_folder_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["read", str(tmp_path)]) == 1
     assert f"{tmp_path}: no images in this folder" in capsys.readouterr().err
+
+
+def test_audit_writes_its_table_and_page_and_puts_corrections_over(
+    model: ModelFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {"1.png": "HEAD", "2.png": "CAGE", "3.png": "BED"}  # 2.png says FACE
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(png("FACE" if text == "CAGE" else text))
+    data = tmp_path / "lines.csv"
+    data.write_text("file,text\n" + "".join(f"{name},{text}\n" for name, text in texts.items()))
+    out, page = tmp_path / "audit.csv", tmp_path / "audit.html"
+    words = ["audit", "--data", str(data), "--model", str(model.path)]
+    assert main([*words, "--csv", str(out), "--html", str(page)]) == 0
+    shown, err = capsys.readouterr()
+    assert shown.splitlines()[1].split()[1:4] == ["CAGE", "FACE", "lines.csv:3"]
+    assert "3 lines judged with bars, 0 set aside" in err
+    rows = list(csv.reader(out.read_text("utf-8").splitlines()))
+    assert rows[0] == ["file", "text", "suggestion", "score"]
+    assert rows[1][:3] == ["2.png", "CAGE", "FACE"]
+    assert page.read_text("utf-8").count('<img src="data:image/png') == 3
+    assert main([*words, "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [x["file"] for x in values["suggestions"]] == [row[0] for row in rows[1:]]
+    reviewed, corrected = tmp_path / "reviewed.csv", tmp_path / "corrected.csv"
+    reviewed.write_text(f"file,text,correction\n2.png,CAGE,{rows[1][2]}\n3.png,BED,UNREADABLE\n")
+    assert main([*words, "--apply", str(reviewed), "--out", str(corrected)]) == 0
+    assert "set aside: lines.csv:4\n2 of 3 lines changed, 1 set aside" in capsys.readouterr().err
+    read = [row["text"] for row in csv.DictReader(corrected.read_text("utf-8").splitlines())]
+    assert read == ["HEAD", "FACE", "UNREADABLE"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--apply", "r.csv"], "--apply and --out go together"),
+        (["--out", "o.csv"], "--apply and --out go together"),
+        (["--cross-fit", "2"], "give --work"),
+        (["--cross-fit", "2", "--work", "w", "--model", "latin"], "no --model"),
+    ],
+)
+def test_audit_flags_that_do_not_go_together_are_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", "--data", str(tmp_path), *words]) == 1
+    assert message in capsys.readouterr().err

@@ -19,7 +19,7 @@ LAYERS = [
     {"errors"},
     {"options", "alphabet", "cores", "files"},
     {"line_image", "ctc", "lexicon", "metrics"},
-    {"language"},
+    {"language", "fingerprint"},
     {"beam"},
     {"model_folder", "inputs"},
     {"recognizer"},
@@ -28,7 +28,8 @@ LAYERS = [
     {"ground_truth.tables", "ground_truth.cleaning", "ground_truth.pack_folder"},
     {"ground_truth.sources"},
     {"ground_truth.pack"},
-    {"evaluate"},
+    {"evaluate", "audit", "ground_truth.corrections"},
+    {"audit_page"},
     {"calibrate"},
     {"synthesis.ink", "synthesis.texts", "synthesis.corpus"},
     {"synthesis.marks"},
@@ -49,11 +50,13 @@ LAYERS = [
     {"training.export", "training.sweep_report"},
     {"training.sweep"},
     {"training.export", "training.quantise"},
+    {"training.cross_fit"},
     {"commands"},
     {"commands.common"},
     {
         "commands.read",
         "commands.evaluate",
+        "commands.audit",
         "commands.pack",
         "commands.train",
         "commands.export",
@@ -76,6 +79,7 @@ WINGS = {
 }
 ALSO = {
     "evaluate": {"ground_truth"},
+    "audit": {"ground_truth"},
     "calibrate": {"ground_truth"},
     "cli": {"commands"},
 }  # modules that join wings up

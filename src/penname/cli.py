@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "read": "Read images and print what is written in them.",
     "evaluate": "Score a model on ground truth.",
+    "audit": "Rank ground truth by how likely it is to be wrong, and correct it.",
     "pack": "Make a pack for training from ground truth.",
     "train": "Train a model on packs.",
     "sweep": "Train with various options on the same packs and compare.",

@@ -1,11 +1,12 @@
 """Pages: predictions and reports as one self-contained HTML file each, with their pictures.
 
-Nothing is loaded from elsewhere and no script runs: styles are inline, pictures are data URIs and
-charts are SVG. All text goes through `html.escape`. Both pages follow the reader's light or dark
-scheme; pictures stay on white.
+Nothing is loaded from elsewhere and no script runs but one that `page` was given: styles are
+inline, pictures are data URIs and charts are SVG. All text goes through `html.escape`. The pages
+follow the reader's light or dark scheme; pictures stay on white.
 """
 
 import base64
+import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -143,13 +144,17 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
     )
 
 
-def page(title: str, body: str) -> str:
-    """Return a self-contained page; `title` is plain text, `body` HTML."""
+def page(title: str, body: str, script: str = "") -> str:
+    """Return a self-contained page; `title` is plain text, `body` HTML, and one script may run."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if script:
+        policy += f"; script-src 'sha256-{digest}'"
+        body += f"<script>{script}</script>"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>\n"
     )
@@ -169,7 +174,7 @@ def _prediction(source: Source, prediction: Prediction) -> str:
     if not prediction.error:
         read = f'<div class="text">{_marked(prediction)}</div>'
     others = " or ".join(escape(other.text) for other in prediction.alternatives)
-    return _row(
+    return row(
         source,
         prediction.file,
         read + (f'<div class="faint">or {others}</div>' if others else ""),
@@ -193,7 +198,8 @@ def _doubt(confidence: float) -> str:
     return ' class="fair"' if confidence >= FAIR else ' class="low"'
 
 
-def _row(source: Source, file: str, middle: str, right: str) -> str:
+def row(source: Source, file: str, middle: str, right: str) -> str:
+    """Return a picture with its file, and HTML beside it and at the right."""
     return (
         f'<div class="row"><div class="picture">{_picture(source)}</div><div>{middle}'
         f'<div class="faint file">{escape(file)}</div></div><div>{right}</div></div>\n'
@@ -287,7 +293,7 @@ def _worst(worst: Sequence[Mapping[str, Any]], pictures: Sequence[Source]) -> st
             f'</span><span class="faint">read</span><span>{_diff(line, 1)}</span></div>'
         )
         edits = f'<div class="faint">{_count(line["edits"], "edit")}</div>'
-        rows += _row(source, line["file"], pair, edits + _meter(line["confidence"]))
+        rows += row(source, line["file"], pair, edits + _meter(line["confidence"]))
     return f'<div class="card lines">{rows}</div>' if rows else ""
 
 

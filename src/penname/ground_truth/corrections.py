@@ -1,0 +1,148 @@
+"""Corrections: a reviewed table put over ground truth, and ground truth written as a table.
+
+A reviewed table is what `penname audit --csv` writes, with a column `correction` that a person
+filled in. A row whose correction is empty leaves its line as it is; `EMPTY` or `UNREADABLE` keeps
+the line, and packing drops it and lists it. Lines are found by file and text, so a correction that
+was applied already, or belongs to other data, is an error and never a silent nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from penname.alphabet import nfc
+from penname.errors import GroundTruthError
+from penname.ground_truth.cleaning import MARKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from penname.ground_truth.sources import GroundTruth
+
+ROWS = 256  # rows of a Parquet file in memory at a time
+SCHEMA = pa.schema(
+    [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
+    + [(name, pa.string()) for name in ("text", "source", "writer", "split")]
+)
+COLUMNS = ("file", "text", "source", "writer", "split")  # of a CSV
+
+
+@dataclass
+class Corrections:
+    """Texts by file and the text that was there; what they changed is counted as they are used."""
+
+    path: Path
+    texts: dict[tuple[str, str], str]
+    changed: int = 0
+    aside: list[str] = field(default_factory=list)  # rows marked EMPTY or UNREADABLE
+
+    @classmethod
+    def read(cls, path: Path) -> Corrections:
+        """Return the corrections in a reviewed table.
+
+        Raises:
+            GroundTruthError: it is no UTF-8 CSV with the columns file, text and correction, or
+                says two things about one line.
+        """
+        texts: dict[tuple[str, str], str] = {}
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    line, correction = (row["file"], nfc(row["text"])), nfc(row["correction"] or "")
+                    if correction and texts.setdefault(line, correction) != correction:
+                        raise GroundTruthError(
+                            f"{path}: {line[0]} is {texts[line]!r} and {correction!r}; keep one"
+                        )
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise GroundTruthError(
+                f"{path}: {error}; give a CSV with the columns file, text and correction"
+            ) from None
+        return cls(path, texts)
+
+    def apply(self, lines: Iterable[GroundTruth]) -> Iterator[GroundTruth]:
+        """Yield every line, those with a correction with its text.
+
+        Raises:
+            GroundTruthError: at the end, when a correction found no line.
+        """
+        used = set()
+        for line in lines:
+            key = line.file, nfc(line.text or "")
+            correction = self.texts.get(key)
+            if correction is None:
+                yield line
+                continue
+            used.add(key)
+            self.changed += 1
+            if correction in MARKERS:
+                self.aside.append(line.row)
+            yield replace(line, text=correction)
+        if unused := [key for key in self.texts if key not in used]:
+            file, text = unused[0]
+            raise GroundTruthError(
+                f"{self.path}: {len(unused)} corrections are of no line, such as {file} with the "
+                f"text {text!r}; give the ground truth that was audited"
+            )
+
+
+def write_table(lines: Iterable[GroundTruth], out: Path) -> int:
+    """Write ground truth as a table that appears when it is whole, and return its lines.
+
+    A `.parquet` holds the pictures; a `.csv` their files, so it belongs beside the table it is of.
+
+    Raises:
+        GroundTruthError: `out` is neither, exists, or a picture is missing.
+    """
+    kinds = {".parquet": _write_parquet, ".csv": _write_csv}
+    if out.suffix not in kinds:
+        raise GroundTruthError(f"{out}: a table is written as .parquet or .csv; name it so")
+    if out.exists():
+        raise GroundTruthError(f"{out} exists; choose another --out")
+    unfinished = out.with_name(f".{out.name}.partial")
+    try:
+        number = kinds[out.suffix](lines, unfinished)
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return number
+
+
+def _write_parquet(lines: Iterable[GroundTruth], out: Path) -> int:
+    rest, number = iter(lines), 0
+    with pq.ParquetWriter(out, SCHEMA) as writer:
+        while rows := [_row(line) for line in islice(rest, ROWS)]:
+            writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
+            number += len(rows)
+    return number
+
+
+def _row(line: GroundTruth) -> dict[str, Any]:
+    try:
+        content = line.image if isinstance(line.image, bytes) else line.image.read_bytes()
+    except OSError as error:
+        raise GroundTruthError(f"{line.row}: {error}; put the picture there") from None
+    image = {"bytes": content, "path": line.file}
+    return {"image": image, "text": line.text, "source": line.source} | _rest(line)
+
+
+def _write_csv(lines: Iterable[GroundTruth], out: Path) -> int:
+    number = 0
+    with out.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for line in lines:
+            row = {"file": line.file, "text": line.text, "source": line.source}
+            writer.writerow(row | _rest(line))
+            number += 1
+    return number
+
+
+def _rest(line: GroundTruth) -> dict[str, str | None]:
+    return {"writer": line.group or None, "split": line.split or None}

@@ -1,0 +1,102 @@
+"""Corrections: every one is used or refused, and a table written is the ground truth it was of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from penname.errors import GroundTruthError
+from penname.ground_truth.corrections import ROWS, Corrections, write_table
+from penname.ground_truth.sources import GroundTruth, SourceOptions, read_sources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = "file,text,suggestion,score,correction\n"
+
+
+def lines(number: int = 4) -> list[GroundTruth]:
+    texts = ("ADA", "MARC", None, "EVA")
+    splits = ("train", "", "test", "validation")
+    return [
+        GroundTruth(
+            f"{i}.png", f"t:{i}", texts[i % 4], "s", "ab"[i % 2], bytes([i % 256]), splits[i % 4]
+        )
+        for i in range(number)
+    ]
+
+
+def reviewed(folder: Path, rows: str, head: str = HEAD) -> Path:
+    file = folder / "reviewed.csv"
+    file.write_text(head + rows, "utf-8")
+    return file
+
+
+def test_corrections_change_their_lines_alone_and_are_counted(tmp_path: Path) -> None:
+    rows = '1.png,MARC,MARK,0.9,"MARK, LEE"\n0.png,ADA,IDA,0.5,\n3.png,EVA,,0.2,UNREADABLE\n'
+    corrections = Corrections.read(reviewed(tmp_path, rows))
+    texts = [line.text for line in corrections.apply(lines())]
+    assert texts == ["ADA", "MARK, LEE", None, "UNREADABLE"]
+    assert (corrections.changed, corrections.aside) == (2, ["t:3"])
+
+
+def test_a_line_without_text_can_be_given_one(tmp_path: Path) -> None:
+    corrections = Corrections.read(reviewed(tmp_path, "2.png,,,,ZOÉ\n"))
+    assert [line.text for line in corrections.apply(lines())][2] == "ZOÉ"
+
+
+@pytest.mark.parametrize("row", ["1.png,MARK,,,X\n", "9.png,MARC,,,X\n"])
+def test_a_correction_of_no_line_is_an_error_and_writes_nothing(tmp_path: Path, row: str) -> None:
+    corrections = Corrections.read(reviewed(tmp_path, row))
+    with pytest.raises(GroundTruthError, match="1 corrections are of no line"):
+        write_table(corrections.apply(lines()), tmp_path / "out.csv")
+    assert [file.name for file in tmp_path.iterdir()] == ["reviewed.csv"]
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "message"),
+    [
+        ("file,text\n", "1.png,MARC\n", "'correction'; give a CSV with the columns"),
+        (HEAD, "1.png,MARC,,,X\n1.png,MARC,,,Y\n", "1.png is 'X' and 'Y'; keep one"),
+    ],
+)
+def test_a_table_that_is_none_or_says_two_things_is_refused(
+    tmp_path: Path, head: str, rows: str, message: str
+) -> None:
+    with pytest.raises(GroundTruthError, match=message):
+        Corrections.read(reviewed(tmp_path, rows, head))
+
+
+def test_a_parquet_written_is_read_as_the_same_lines(tmp_path: Path) -> None:
+    given = lines(ROWS + 3)  # more than are written at once
+    out = tmp_path / "out.parquet"
+    assert write_table(iter(given), out) == len(given)
+    read = list(read_sources([out], SourceOptions()))
+    names = ("file", "text", "source", "group", "split", "image")
+    for one, other in zip(given, read, strict=True):
+        assert [getattr(one, name) for name in names] == [getattr(other, name) for name in names]
+
+
+def test_a_csv_written_beside_its_pictures_finds_them(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(b"one")
+    given = [GroundTruth("1.png", "t:1", "A,\nB", "s", "w", tmp_path / "1.png", "test")]
+    write_table(given, tmp_path / "out.csv")
+    (read,) = read_sources([tmp_path / "out.csv"], SourceOptions())
+    assert (read.file, read.text, read.group, read.split) == ("1.png", "A,\nB", "w", "test")
+    assert read.image == tmp_path / "1.png"
+    write_table([read], tmp_path / "out.parquet")
+    (again,) = read_sources([tmp_path / "out.parquet"], SourceOptions())
+    assert again.image == b"one"
+
+
+def test_a_table_is_not_written_over_another_nor_of_an_unknown_kind(tmp_path: Path) -> None:
+    with pytest.raises(GroundTruthError, match=r"as .parquet or .csv"):
+        write_table(lines(), tmp_path / "out.xlsx")
+    write_table(lines(), tmp_path / "out.csv")
+    with pytest.raises(GroundTruthError, match="exists"):
+        write_table(lines(1), tmp_path / "out.csv")
+    missing = GroundTruth("2.png", "t:2", "A", "s", "", tmp_path / "2.png")
+    with pytest.raises(GroundTruthError, match=r"t:2: .*put the picture there"):
+        write_table([missing], tmp_path / "out.parquet")
+    assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]

@@ -1,0 +1,110 @@
+"""Cross-fitting: no line is judged by a model that saw its writer, and stopped work goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from conftest import bars
+from PIL import Image
+
+from penname.audit import judge, rank
+from penname.errors import OptionError, TrainingError
+from penname.ground_truth.pack_folder import Pack
+from penname.ground_truth.sources import GroundTruth
+from penname.recognizer import Recognizer
+from penname.training import cross_fit as module
+from penname.training import model
+from penname.training.cross_fit import cross_fit, fold_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+torch.set_num_threads(1)
+TEXTS = ("HEAD", "FACE", "BED", "CAGE", "JIG", "HIDE", "CAFE", "DEAF")
+
+
+def lines() -> list[GroundTruth]:
+    """Return eight lines by five writers, the last two without one but with one picture."""
+    found = []
+    for i, text in enumerate(TEXTS):
+        stream = io.BytesIO()
+        Image.fromarray(bars(text)).save(stream, "PNG")
+        writer = f"writer {i // 2 + 1}" if i < 6 else ""
+        found.append(
+            GroundTruth(f"{i}.png", f"t:{i}", text, "s", writer, stream.getvalue(), "test")
+        )
+    found[7] = replace(found[7], image=found[6].image)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `names` a network of some ten thousand weights."""
+    shape = model.Shape(8, (8, 16, 16, 16), (1, 1, 1, 1), 16)
+    monkeypatch.setitem(model.SHAPES, "names", shape)
+
+
+def test_the_models_learn_from_the_other_folds_and_judge_every_line_once(tmp_path: Path) -> None:
+    judged = []
+    for folder, held in cross_fit(lines, tmp_path, 2, epochs=1):
+        numbered = list(held)
+        pack = Pack.open(folder.parent / "pack")
+        assert not set(pack.files) & {line.file for _, line in numbered}
+        assert len(pack) + len(numbered) == len(TEXTS)
+        assert set(pack.splits) == {"train"}
+        judged += list(judge(Recognizer.load(folder), numbered))
+    audit = rank(judged, "both")
+    found = [x.file for x in (*audit.findings, *audit.aside)]
+    assert sorted(found) == [line.file for line in lines()]
+    assert [x.order for x in sorted(audit.findings, key=lambda x: x.file)] == sorted(
+        x.order for x in audit.findings
+    )
+
+
+def test_a_writer_s_lines_and_equal_pictures_share_a_fold() -> None:
+    for folds in (2, 3, 7):
+        places = [fold_of(line, folds) for line in lines()]
+        assert places[0:6:2] == places[1:6:2]
+        assert places[6] == places[7]
+    first = lines()[0]
+    many = [replace(first, group=f"writer {i}") for i in range(3000)]
+    counts = [sum(fold_of(line, 3) == fold for line in many) for fold in range(3)]
+    assert min(counts) > 900
+
+
+def test_work_goes_on_fold_by_fold_and_is_of_one_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[str, list[str]]] = []
+
+    def train(others: Any, place: Path, *_: Any) -> None:
+        if len(trained) == 1 and not (tmp_path / "fold-2").exists():
+            (tmp_path / "fold-2").mkdir()
+            raise TrainingError("stopped")
+        trained.append((place.name, [line.file for line in others]))
+        (place / "model").mkdir(parents=True)
+        (place / "model" / "model.json").write_text("{}")
+
+    monkeypatch.setattr(module, "_train", train)
+    with pytest.raises(TrainingError, match="stopped"):
+        list(cross_fit(lines, tmp_path, 3, epochs=2))
+    folds = list(cross_fit(lines, tmp_path, 3, epochs=2))
+    assert [name for name, _ in trained] == ["fold-1", "fold-2", "fold-3"]
+    for (folder, held), (name, others) in zip(folds, trained, strict=True):
+        assert folder.parent.name == name
+        assert sorted(others + [line.file for _, line in held]) == [x.file for x in lines()]
+    noted = json.loads((tmp_path / "cross_fit.json").read_text())
+    assert (noted["folds"], noted["epochs"]) == (3, 2)
+    for count, epochs in ((2, 2), (3, 3)):
+        with pytest.raises(TrainingError, match="choose another --work"):
+            list(cross_fit(lines, tmp_path, count, epochs=epochs))
+    relabelled = [replace(line, text="A") for line in lines()]
+    with pytest.raises(TrainingError, match="choose another --work"):
+        list(cross_fit(lambda: relabelled, tmp_path, 3, epochs=2))
+    with pytest.raises(OptionError, match="at least 2"):
+        list(cross_fit(lines, tmp_path / "one", 1, epochs=2))
