@@ -66,11 +66,16 @@ def export_model(
             folder.save()
         if calibration:
             folder = calibrate(folder, read_sources(calibration, SourceOptions()))
-        for file in FILES:
-            if (made := folder.path / file).exists():
-                made.replace(out / file)
-            else:
-                (out / file).unlink(missing_ok=True)  # of an earlier export
+        return move_into(folder, out)
+
+
+def move_into(folder: ModelFolder, out: Path) -> ModelFolder:
+    """Put the files of a model folder into `out`, in place of those of an earlier export."""
+    for file in FILES:
+        if (made := folder.path / file).exists():
+            made.replace(out / file)
+        else:
+            (out / file).unlink(missing_ok=True)
     return replace(folder, path=out)
 
 
