@@ -6,6 +6,8 @@ right answer is known without training, and each log probability can be worked o
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +22,9 @@ from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "torch"  # Keras reads it when it is imported
+os.environ["KERAS_HOME"] = tempfile.gettempdir()  # and writes its settings there
 
 BARS = Alphabet("ABCDEFGHIJ")
 SPEC = ImageSpec(max_width=640, trim="none")

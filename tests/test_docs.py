@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "penname"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXPECTED = {"architecture.md", "cli.md", "ground_truth.md", "lessons.md", "log.md"}
+EXPECTED = {"architecture.md", "cli.md", "ground_truth.md", "keras.md", "lessons.md", "log.md"}
 FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 OPERATORS = set("();<>|&")
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "sweep": "Train with various options on the same packs and compare.",
     "export": "Make a model folder from a training run.",
     "quantise": "Make a model folder read faster, with 8-bit integers.",
+    "import-keras": "Make a model folder from a Keras file.",
     "synth": "Make a pack of synthetic names.",
 }
 TRAIN_EXTRA = {"onnx", "safetensors", "tensorboard", "torch", "tqdm", "yaml"}
@@ -51,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PennameError as error:
         return _failed(str(error))
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAIN_EXTRA:
+        package = (error.name or "").partition(".")[0]
+        if package == "h5py":
+            return _failed("Keras files need the keras extra: pip install 'penname[keras]'")
+        if package not in TRAIN_EXTRA:
             raise
         return _failed("training needs the train extra: pip install 'penname[train]'")
     except BrokenPipeError:  # whoever read our output, such as head, has seen enough

@@ -7,7 +7,7 @@ PennameError
 ├── GroundTruthError   a table, folder or pack of ground truth cannot be used
 │   └── PackError      a pack is missing, unfinished, damaged or of another version
 ├── LexiconError       a list of names cannot be used
-├── ModelError         a model folder is missing, damaged or of another version
+├── ModelError         a model folder or Keras file is missing, damaged or of another version
 └── TrainingError      a training run cannot start or go on
 
 Each message names the value, the place (file, row, line id) and the remedy. The command line

@@ -50,6 +50,8 @@ def from_model(model: str | Path) -> Start:
         alphabet: Alphabet, spec: ImageSpec, options: TrainOptions
     ) -> tuple[Alphabet, nn.Module]:
         preset = folder.training.get("options", {}).get("preset")
+        if preset is None:
+            raise TrainingError(f"{model} is not a network of penname's; it can read, not train")
         if preset != options.preset:
             raise TrainingError(f"{model} has the network {preset!r}; give --preset {preset}")
         if folder.image != spec:
