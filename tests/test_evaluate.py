@@ -1,10 +1,14 @@
 import csv
+import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from penname import metrics
 from penname.errors import GroundTruthError, OptionError
@@ -83,9 +87,10 @@ def test_json_keys_are_the_contract(report: Report) -> None:
         *("exact_ignoring_spaces", "exact_ignoring_all"),
     ]
     others = [
-        *("model", "data", "n", "ece", "coverage_at_99", "skipped", "skipped_lines", "errors"),
-        *("by", "confusions", "worst", "reliability", "coverage"),
+        *("model", "data", "n", "skipped", "skipped_lines", "errors"),
+        *("by", "hard", "confusions", "worst", "reliability", "coverage"),
     ]
+    rates += ["ece", "coverage_at_99", "coverage_at_995"]
     assert set(values) == {*rates, *(f"{name}_ci" for name in rates), *others}
     for name in rates:
         low, high = values[f"{name}_ci"]
@@ -111,7 +116,7 @@ def test_unreadable_images_are_scored_as_empty_and_named(report: Report) -> None
 
 def test_slices(report: Report) -> None:
     by = report.to_json()["by"]
-    assert list(by) == ["source", "length", "split"]
+    assert list(by) == ["source", "split", "length", "letter", "signs"]  # no picture is one
     assert [(x["value"], x["n"]) for x in by["source"]] == [("german", 1), ("names", 5)]
     lengths = [(x["value"], x["n"]) for x in by["length"]]
     assert lengths == [("1-4", 2), ("5-8", 2), ("9-12", 1), ("13+", 1)]
@@ -122,13 +127,39 @@ def test_slices(report: Report) -> None:
     assert test["cer_ci"][0] <= test["cer"] <= test["cer_ci"][1]
 
 
-@pytest.mark.parametrize(
-    ("length", "name"),
-    [(1, "1-4"), (4, "1-4"), (5, "5-8"), (8, "5-8"), (9, "9-12"), (12, "9-12"), (13, "13+")],
-)
-def test_length_slices_meet_without_a_gap(length: int, name: str) -> None:
-    report = evaluate(FakeReader(), [_line(1, "A" * length, "A\t1")])
-    assert [x.value for x in report.slices if x.name == "length"] == [name]
+def test_pictures_that_can_be_seen_are_sliced_by_their_look() -> None:
+    class Blind(FakeReader):
+        def _one(self, source: Source) -> Prediction:
+            return Prediction("", "A", 0.9)
+
+    def picture(width: int) -> GroundTruth:
+        array = np.full((20, width), 255, np.uint8)
+        array[5:15, 5:8] = 0
+        stream = io.BytesIO()
+        Image.fromarray(array).save(stream, "PNG")
+        text = "A" if width == 40 else "B"
+        return GroundTruth("a.png", "t:1", text, "", "", stream.getvalue())
+
+    report = evaluate(Blind(), [picture(width) for width in (40, 60, 60)])
+    by = report.to_json()["by"]
+    assert [(x["value"], x["n"], x["exact"]) for x in by["picture width"]] == [
+        ("40", 1, 1.0), ("60", 2, 0.0)
+    ]  # fmt: skip
+    assert [(x["value"], x["n"]) for x in by["printed label"]] == [("no", 3)]
+
+
+def test_hard_slices_have_lines_enough_and_come_worst_first() -> None:
+    """Of 100 lines, those with Q are read half of the time, with X nine of ten, with Z never."""
+    answers = ["Q"] * 30 + ["x"] * 30 + ["X"] * 27 + ["y"] * 3 + ["z"] * 10
+    references = ["Q"] * 60 + ["X"] * 30 + ["Z"] * 10
+    pairs = zip(references, answers, strict=True)
+    lines = [_line(i, text, f"{answer}\t0.9") for i, (text, answer) in enumerate(pairs)]
+    report = evaluate(FakeReader(), lines)
+    letters = [(x.value, x.rates["exact"].value) for x in report.hard if x.name == "letter"]
+    assert letters == [("Q", 0.5)]  # Z has 10 lines, X is read better than the rest
+    assert "letter      Q" in report.table()
+    assert "letter  Z" not in " ".join(report.table().split())
+    assert "letter Z" in " ".join(report.table(slices=True).split())
 
 
 def test_confusions_leave_unreadable_images_out(report: Report) -> None:
@@ -219,6 +250,7 @@ def test_calibration_and_coverage(report: Report) -> None:
     confidences = [0.4, 0.99, 0.9, 0.8, 0.0, 0.7]
     correct = [0, 1, 0, 0, 0, 0]
     bins = metrics.reliability(confidences, correct)
+    assert values["coverage_at_995"] == 1 / 6
     assert values["ece"] == metrics.expected_calibration_error(bins)
     assert sum(x["n"] for x in values["reliability"]) == 6
     assert values["coverage"][-1] == pytest.approx([0.0, 1.0, 1 / 6])
@@ -254,6 +286,7 @@ def test_plain_table_names_every_score(report: Report) -> None:
     for title in metrics.TITLES.values():
         assert title in table
     assert f"{'Exact match':37}16.67 %" in table
+    assert re.search(r"Lines accepted at 99.5 % exact +16.67 % +0.00 to 50.00 %", table)
 
 
 def test_markdown_tables_hold_any_character() -> None:

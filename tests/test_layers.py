@@ -23,7 +23,7 @@ LAYERS = [
     {"beam"},
     {"model_folder", "inputs"},
     {"recognizer"},
-    {"html"},
+    {"html", "slices"},
     {"ground_truth"},
     {"ground_truth.tables", "ground_truth.cleaning", "ground_truth.pack_folder"},
     {"ground_truth.sources"},

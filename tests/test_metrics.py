@@ -145,7 +145,8 @@ def test_exact_variants_ignore_one_thing_each(
 
 
 def test_every_measure_has_a_title() -> None:
-    assert list(metrics.TITLES) == list(metrics.MEASURES)
+    trust = ["ece", "coverage_at_99", "coverage_at_995"]
+    assert list(metrics.TITLES) == [*metrics.MEASURES, *trust]
 
 
 def test_alignment_turns_the_reference_into_the_hypothesis() -> None:
@@ -256,3 +257,26 @@ def test_coverage_takes_the_surest_first_and_ties_together() -> None:
 def test_coverage_is_nothing_when_the_surest_line_is_wrong() -> None:
     assert metrics.coverage_at(0.99, metrics.coverage_curve([0.9, 0.1], [0, 1])) == 0.0
     assert metrics.coverage_at(0.99, metrics.coverage_curve([], [])) == 0.0
+
+
+def test_trust_intervals_are_those_of_a_bootstrap_over_lines() -> None:
+    """Against the measures themselves, on lines drawn anew one sample after the other."""
+    draw = np.random.default_rng(3)
+    confidences = np.round(draw.random(60) ** 0.2, 1)  # few values, so that lines tie
+    correct = (draw.random(60) < confidences).astype(int)
+    bins = metrics.reliability(confidences, correct)
+    edges = np.cumsum([b.n for b in bins])[:-1]
+    bin_of = np.searchsorted(edges, np.searchsorted(np.sort(confidences), confidences), "right")
+    generator = np.random.default_rng(5)
+    order = np.argsort(-confidences, kind="stable")
+    samples = []
+    for _ in range(200):
+        chosen = order[generator.integers(60, size=60)]
+        c, r = confidences[chosen], correct[chosen]
+        gaps = [abs((c - r)[bin_of[chosen] == i].sum()) for i in range(len(bins))]
+        curve = metrics.coverage_curve(c, r)
+        samples.append([sum(gaps) / 60, *(metrics.coverage_at(a, curve) for a in (0.8, 0.9))])
+    found = metrics.trust_intervals(confidences, correct, (0.8, 0.9), seed=5, resamples=200)
+    expected = np.quantile(samples, [0.025, 0.975], axis=0).T
+    np.testing.assert_allclose(found, expected)
+    assert expected[0, 1] > metrics.expected_calibration_error(bins) > expected[0, 0]

@@ -9,7 +9,7 @@ and an image that cannot be read is scored as an empty hypothesis and named in `
 import csv
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from penname import html, metrics
+from penname import html, metrics, slices
 from penname.alphabet import nfc
 from penname.errors import GroundTruthError, OptionError
 from penname.ground_truth.sources import GroundTruth
@@ -30,7 +30,9 @@ CONFUSIONS = 30  # most frequent ones reported
 WORST = 50  # predictions with the most edits reported
 CURVE = 200  # points of the coverage curve kept
 CHUNK = 16  # batches read at once, so that a recognizer can put equal widths together
-LENGTHS = {"1-4": 4, "5-8": 8, "9-12": 12, "13+": 1 << 62}  # name: longest reference
+ACCEPTED = {"coverage_at_99": 0.99, "coverage_at_995": 0.995}  # key: share of exact lines
+ENOUGH = 20  # lines of a slice that can be called hard
+HARD = 8  # slices called so
 
 
 class Reader(Protocol):
@@ -73,11 +75,12 @@ class Line:
     error: str
     source: str
     split: str
+    look: slices.Look | None
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Exact match and CER of the lines that share one value of a slice of `SLICES`."""
+    """Exact match and CER of the lines that share something (`penname.slices`)."""
 
     name: str
     value: str
@@ -98,7 +101,9 @@ class Confusion:
 class Report:
     """Scores of one model on one set of ground truth.
 
-    `rates` holds one rate for each of `metrics.MEASURES`; `worst` the lines with the most edits,
+    `rates` holds one rate for each of `metrics.MEASURES`; `trust` the calibration error of the
+    confidence for exact match, and the share of lines that can be accepted, the surest first, with
+    99 % and 99.5 % of them exact; `worst` the lines with the most edits,
     the surest first among equals, and `pictures` their images; `coverage` is (K, 3) as in
     `metrics.coverage_curve`.
     """
@@ -108,6 +113,7 @@ class Report:
     lines: tuple[Line, ...]
     skipped: tuple[GroundTruth, ...]
     rates: dict[str, Rate]
+    trust: dict[str, Rate]
     slices: tuple[Slice, ...]
     confusions: tuple[Confusion, ...]
     worst: tuple[Line, ...]
@@ -116,14 +122,11 @@ class Report:
     coverage: np.ndarray
 
     @property
-    def ece(self) -> float:
-        """Expected calibration error of the confidence for exact match."""
-        return metrics.expected_calibration_error(self.reliability)
-
-    @property
-    def coverage_at_99(self) -> float:
-        """Share of lines that can be accepted, the surest first, with 99 % of them exact."""
-        return metrics.coverage_at(0.99, self.coverage)
+    def hard(self) -> list[Slice]:
+        """The slices of `ENOUGH` lines or more with the fewest exact ones, the worst first."""
+        whole = self.rates["exact"].value
+        below = [x for x in self.slices if x.n >= ENOUGH and x.rates["exact"].value < whole]
+        return sorted(below, key=lambda x: x.rates["exact"].value)[:HARD]
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as a JSON object; its keys are stable."""
@@ -132,19 +135,15 @@ class Report:
             "data": self.data,
             "n": len(self.lines),
             **_json_rates(self.rates),
-            "ece": self.ece,
-            "coverage_at_99": self.coverage_at_99,
+            **_json_rates(self.trust),
             "skipped": len(self.skipped),
             "skipped_lines": [_picked(item, "file", "row") for item in self.skipped],
             "errors": [_picked(x, "file", "row", "error") for x in self.lines if x.error],
             "by": {
-                name: [
-                    {"slice": name, "value": x.value, "n": x.n, **_json_rates(x.rates)}
-                    for x in self.slices
-                    if x.name == name
-                ]
-                for name in SLICES
+                name: [_json_slice(x) for x in self.slices if x.name == name]
+                for name in dict.fromkeys(x.name for x in self.slices)
             },
+            "hard": [_json_slice(x) for x in self.hard],
             "confusions": [asdict(confusion) for confusion in self.confusions],
             "worst": [
                 _picked(line, "file", "reference", "hypothesis", "confidence", "edits")
@@ -160,12 +159,13 @@ class Report:
 
     def to_markdown(self) -> str:
         """Return the scores, slices and confusions as Markdown tables."""
-        tables = ("\n".join(_markdown(rows)) for rows in self._tables())
+        tables = ("\n".join(_markdown(rows)) for rows in self._tables(self.slices))
         return "\n\n".join([f"# {self.model} on {self.data}", self._summary(), *tables]) + "\n"
 
-    def table(self) -> str:
-        """Return the scores, slices and confusions as plain text for a terminal."""
-        tables = ("\n".join(_aligned(rows)) for rows in self._tables())
+    def table(self, *, slices: bool = False) -> str:
+        """Return the scores, hard or all slices, and confusions as plain text for a terminal."""
+        shown = self.slices if slices else self.hard
+        tables = ("\n".join(_aligned(rows)) for rows in self._tables(shown))
         return "\n\n".join([f"{self.model} on {self.data}: {self._summary()}", *tables])
 
     def write_predictions(self, path: str | Path) -> None:
@@ -183,27 +183,23 @@ class Report:
             f"{unreadable} unreadable"
         )
 
-    def _tables(self) -> list[list[list[str]]]:
-        """Return three tables of cells, each with its header first."""
+    def _tables(self, parts: Sequence[Slice]) -> Iterator[list[list[str]]]:
+        """Yield tables of cells, each with its header first, but for those without rows."""
         scores = [
-            [metrics.TITLES[name], html.percent(rate.value), html.between(rate.low, rate.high)]
-            for name, rate in self.rates.items()
+            [metrics.TITLES[name], *_cells({name: rate})]
+            for name, rate in (self.rates | self.trust).items()
         ]
-        scores.append(["Calibration error of the confidence", html.percent(self.ece), ""])
-        scores.append(["Lines accepted at 99 % exact", html.percent(self.coverage_at_99), ""])
-        slices = [
-            [x.name, x.value, str(x.n), *(html.percent(rate.value) for rate in x.rates.values())]
-            for x in self.slices
-        ]
+        rows = [[x.name, x.value, str(x.n), *_cells(x.rates)] for x in parts]
         confusions = [
             [html.shown(x.reference), html.shown(x.hypothesis), str(x.count)]
             for x in self.confusions[:10]
         ]
-        return [
-            [["score", "value", "95 % interval"], *scores],
-            [["slice", "value", "lines", "exact", "CER"], *slices],
-            [["written", "read as", "times"], *confusions],
-        ]
+        yield [["score", "value", "95 % interval"], *scores]
+        if rows:
+            name = "slice" if len(rows) == len(self.slices) else "hard slice"
+            yield [[name, "value", "lines", "exact", "95 %", "CER", "95 %"], *rows]
+        if confusions:
+            yield [["written", "read as", "times"], *confusions]
 
 
 def evaluate(
@@ -269,6 +265,7 @@ def _line(item: GroundTruth, prediction: Prediction) -> Line:
         error=prediction.error,
         source=item.source,
         split=item.split,
+        look=slices.look(item.image),
     )
 
 
@@ -288,7 +285,8 @@ def _report(
         lines=tuple(lines),
         skipped=tuple(skipped),
         rates=_rates(lines, metrics.MEASURES, options),
-        slices=tuple(part for name in SLICES for part in _slices(lines, name, options)),
+        trust=_trust(confidences, correct, options),
+        slices=tuple(_slices(lines, options)),
         confusions=_confusions(lines),
         worst=tuple(line for line, _ in worst),
         pictures=tuple(image for _, image in worst),
@@ -307,26 +305,36 @@ def _rates(
     return {name: rate(metrics.MEASURES[name]) for name in names}
 
 
-def _length(line: Line) -> str:
-    return next(name for name, most in LENGTHS.items() if len(line.reference) <= most)
+def _trust(
+    confidences: list[float], correct: list[int], options: EvaluateOptions
+) -> dict[str, Rate]:
+    curve = metrics.coverage_curve(confidences, correct)
+    ece = metrics.expected_calibration_error(metrics.reliability(confidences, correct))
+    values = [ece, *(metrics.coverage_at(share, curve) for share in ACCEPTED.values())]
+    intervals = metrics.trust_intervals(
+        confidences,
+        correct,
+        list(ACCEPTED.values()),
+        seed=options.seed,
+        resamples=options.resamples,
+    )
+    rates = (Rate(value, *interval) for value, interval in zip(values, intervals, strict=True))
+    return dict(zip(["ece", *ACCEPTED], rates, strict=True))
 
 
-SLICES: dict[str, Callable[[Line], str]] = {
-    "source": lambda line: line.source,
-    "length": _length,
-    "split": lambda line: line.split,
-}
-
-
-def _slices(lines: list[Line], name: str, options: EvaluateOptions) -> Iterator[Slice]:
-    """Yield the scores for each value that is not empty, lengths in order."""
-    parts: dict[str, list[Line]] = {}
-    for line in lines:
-        parts.setdefault(SLICES[name](line), []).append(line)
-    order = list(LENGTHS) if name == "length" else sorted(parts)
-    for value in order:
-        if value and (part := parts.get(value)):
-            yield Slice(name, value, len(part), _rates(part, ("exact", "cer"), options))
+def _slices(lines: list[Line], options: EvaluateOptions) -> Iterator[Slice]:
+    """Yield the scores of each slice that has lines."""
+    groups = {
+        "source": slices.by_value([line.source for line in lines]),
+        "split": slices.by_value([line.split for line in lines]),
+        **slices.by_text([line.reference for line in lines]),
+        **slices.by_look([line.look for line in lines]),
+    }
+    for name, parts in groups.items():
+        for value, members in parts.items():
+            if members:
+                part = [lines[i] for i in members]
+                yield Slice(name, value, len(part), _rates(part, ("exact", "cer"), options))
 
 
 def _confusions(lines: list[Line]) -> tuple[Confusion, ...]:
@@ -340,6 +348,16 @@ def _confusions(lines: list[Line]) -> tuple[Confusion, ...]:
     )
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:CONFUSIONS]
     return tuple(Confusion(*pair, count) for pair, count in most)
+
+
+def _cells(rates: dict[str, Rate]) -> list[str]:
+    """Return each rate and its interval as people read them."""
+    shown = ([html.percent(x.value), html.between(x.low, x.high)] for x in rates.values())
+    return [cell for cells in shown for cell in cells]
+
+
+def _json_slice(part: Slice) -> dict[str, Any]:
+    return {"slice": part.name, "value": part.value, "n": part.n, **_json_rates(part.rates)}
 
 
 def _json_rates(rates: dict[str, Rate]) -> dict[str, Any]:

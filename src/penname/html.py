@@ -10,6 +10,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import chain
 from typing import Any
 
 from PIL import Image
@@ -137,7 +138,8 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
         + section("Scores", _cards(report))
         + section("Can the confidence be trusted?", _charts(report))
         + section("All scores", _scores(report))
-        + section("Slices", _slices(report))
+        + section("Where it fails", _hard(report["hard"]))
+        + section("Slices", _slices(chain(*report["by"].values())))
         + section("Most frequent confusions", _confusions(report["confusions"]))
         + section("Unreadable images", _errors(report["errors"]))
         + section("Worst predictions", _worst(report["worst"], pictures)),
@@ -228,7 +230,7 @@ def _picture(source: Source) -> str:
 
 def _cards(report: Mapping[str, Any]) -> str:
     cards = "".join(
-        f'<div class="card"><h3>{_title(name)}</h3>'
+        f'<div class="card"><h3>{metrics.TITLES[name]}</h3>'
         f'<div class="number">{percent(report[name])}</div>'
         f'<div class="faint">{_interval(report, name)}</div>'
         f'<div class="faint">{words}</div></div>'
@@ -237,16 +239,12 @@ def _cards(report: Mapping[str, Any]) -> str:
     return f'<div class="grid">{cards}</div>'
 
 
-def _title(name: str) -> str:
-    return metrics.TITLES.get(name, "Coverage at 99 %")
-
-
-def _interval(report: Mapping[str, Any], name: str) -> str:
-    return between(*report[f"{name}_ci"]) if f"{name}_ci" in report else ""
+def _interval(values: Mapping[str, Any], name: str) -> str:
+    return between(*values[f"{name}_ci"])
 
 
 def _scores(report: Mapping[str, Any]) -> str:
-    rows = [[_title(n), percent(report[n]), _interval(report, n)] for n in metrics.TITLES]
+    rows = [[metrics.TITLES[n], percent(report[n]), _interval(report, n)] for n in metrics.TITLES]
     return f'<div class="card">{table(["Score", "Value", "95 % interval"], rows)}</div>'
 
 
@@ -259,14 +257,27 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _slices(report: Mapping[str, Any]) -> str:
-    tables = ""
-    for name, parts in report["by"].items():
-        rows = [[x["value"], f"{x['n']:,}", percent(x["exact"]), percent(x["cer"])] for x in parts]
-        if rows:
-            header = [f"By {name}", "Lines", "Exact", "CER"]
-            tables += f'<div class="card">{table(header, rows)}</div>'
-    return f'<div class="grid wide">{tables}</div>'
+def _hard(hard: Sequence[Mapping[str, Any]]) -> str:
+    note = (
+        '<p class="faint">Slices with the fewest exact lines, to be checked first. One is harder '
+        "than the rest where its interval ends below the score of all lines; of few lines, all of "
+        "them exact, an interval says nothing.</p>"
+    )
+    return _slices(hard) + note if hard else ""
+
+
+def _slices(parts: Iterable[Mapping[str, Any]]) -> str:
+    header = ["Lines with", "Lines", "Exact", "95 %", "CER", "95 %"]
+    rows = ([f"{x['slice']}: {x['value']}", *_slice_cells(x)] for x in parts)
+    return f'<div class="card">{table(header, rows)}</div>'
+
+
+def _slice_cells(part: Mapping[str, Any]) -> list[str]:
+    cells = [f"{part['n']:,}"]
+    for name in ("exact", "cer"):
+        low, high = part[f"{name}_ci"]
+        cells += [percent(part[name]), f"{100 * low:.1f} to {100 * high:.1f}"]
+    return cells
 
 
 def _confusions(confusions: Sequence[Mapping[str, Any]]) -> str:
@@ -308,23 +319,29 @@ def _diff(line: Mapping[str, Any], side: int) -> str:
 
 
 def _charts(report: Mapping[str, Any]) -> str:
-    coverage = _coverage_chart(report["coverage"], report["coverage_at_99"])
+    accepted = (
+        f"At {share} exact, {percent(report[name])} of the lines ({_interval(report, name)})."
+        for name, share in (("coverage_at_99", "99 %"), ("coverage_at_995", "99.5 %"))
+    )
     return (
-        f'<div class="grid wide"><div class="card"><h3>Exact lines among those accepted</h3>'
-        f'{coverage}<p class="faint">Accepting only the surest lines: how many, and how many of '
-        "them are exact. The dashed line is 99 %.</p></div>"
+        '<div class="grid wide"><div class="card"><h3>Exact lines among those accepted</h3>'
+        f'{_coverage_chart(report)}<p class="faint">Accepting only the surest lines: how many, '
+        f"and how many of them are exact. The dashed line is 99 %. {' '.join(accepted)}</p></div>"
         f'<div class="card"><h3>Exact lines by confidence</h3>{_reliability_chart(report)}'
         '<p class="faint">Up to ten groups of about equal size. On the diagonal, confidence is '
-        f"the share of exact lines; the mean distance is {percent(report['ece'])}.</p></div></div>"
+        f"the share of exact lines; the mean distance is {percent(report['ece'])} "
+        f"({_interval(report, 'ece')}).</p></div></div>"
     )
 
 
-def _coverage_chart(curve: Sequence[Sequence[float]], at_99: float) -> str:
+def _coverage_chart(report: Mapping[str, Any]) -> str:
     """Return the SVG of (threshold, accepted, exact) rows; the exact share starts at a tenth."""
+    curve = report["coverage"]
     floor = min(int(10 * curve[-1][2]) / 10, 0.9)
     points = [_point(x, max(y - floor, 0) / (1 - floor)) for _, x, y in curve]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     (left, y), (right, _) = _point(0, (0.99 - floor) / (1 - floor)), _point(1, 0)
+    at_99 = report["coverage_at_99"]
     x = _point(at_99, 0)[0]
     return _chart(
         ("accepted", "exact"),

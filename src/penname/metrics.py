@@ -133,6 +133,9 @@ TITLES = {
     "exact_ignoring_accents": "Exact, ignoring accents",
     "exact_ignoring_spaces": "Exact, ignoring spaces and hyphens",
     "exact_ignoring_all": "Exact, ignoring all three",
+    "ece": "Calibration error of the confidence",
+    "coverage_at_99": "Lines accepted at 99 % exact",
+    "coverage_at_995": "Lines accepted at 99.5 % exact",
 }
 
 
@@ -272,3 +275,37 @@ def coverage_at(accuracy: float, curve: np.ndarray) -> float:
     """Return the largest share of lines that can be accepted with at least this share exact."""
     enough = curve[curve[:, 2] >= accuracy]
     return float(enough[:, 1].max()) if len(enough) else 0.0
+
+
+def trust_intervals(
+    confidences: Sequence[float] | np.ndarray,
+    correct: Sequence[int] | np.ndarray,
+    accuracies: Sequence[float],
+    *,
+    seed: int,
+    resamples: int = 1000,
+) -> list[tuple[float, float]]:
+    """Return 95 % intervals of the calibration error, then of `coverage_at` each accuracy.
+
+    The N lines are drawn anew as in `bootstrap`; the bins of `reliability` stay those of all lines.
+    The error of few lines is too large on average, as chance moves every bin off the diagonal, and
+    the coverage too, as its threshold is chosen on the lines that it is scored on.
+    """
+    confidence, right = np.asarray(confidences, dtype=float), np.asarray(correct, dtype=float)
+    order = np.argsort(-confidence, kind="stable")
+    confidence, right = confidence[order], right[order]
+    last = np.flatnonzero(np.append(confidence[1:] != confidence[:-1], True))
+    ends = np.cumsum([part.n for part in reversed(reliability(confidence, right))])
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        times = np.bincount(generator.integers(len(right), size=len(right)), minlength=len(right))
+        gaps = np.diff(np.cumsum(times * (confidence - right))[ends - 1], prepend=0)
+        accepted, exact = np.cumsum(times)[last], np.cumsum(times * right)[last]
+        coverages = [
+            (accepted * (exact >= accuracy * accepted)).max() / len(right)
+            for accuracy in accuracies
+        ]
+        drawn.append([np.abs(gaps).sum() / len(right), *coverages])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))

@@ -24,6 +24,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
         "--data", nargs="+", type=Path, required=True, metavar="PATH", help="ground truth to score"
     )
     sub.add_argument("--json", action="store_true", help="print the report as JSON")
+    sub.add_argument("--slices", action="store_true", help="print all slices, not the hard alone")
     sub.add_argument("--predictions", type=Path, metavar="FILE", help="write every line as CSV")
     sub.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page")
     sub.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown")
@@ -48,5 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.html.write_text(report.to_html(), "utf-8")
     if arguments.markdown:
         arguments.markdown.write_text(report.to_markdown(), "utf-8")
-    print(json.dumps(report.to_json(), ensure_ascii=False) if arguments.json else report.table())
+    if arguments.json:
+        print(json.dumps(report.to_json(), ensure_ascii=False))
+    else:
+        print(report.table(slices=arguments.slices))
     return 0

@@ -1,0 +1,188 @@
+"""Slices: lines that share something that may make them hard to read, in their text or their look.
+
+What a picture looks like is measured on its pieces of ink, which touch along sides or corners.
+Sizes are in pixels of the picture as it came. They are cheap estimates; docs/log.md says how often
+a printed label is found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penname.errors import ImageError
+from penname.line_image import decode
+from penname.metrics import without_accents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from penname.line_image import Source
+
+LENGTHS = {"1-4": 4, "5-8": 8, "9-12": 12, "13+": 1 << 62}  # name: longest reference
+SIGNS: dict[str, Callable[[str], bool]] = {
+    "accent": lambda text: without_accents(text) != text,
+    "apostrophe": lambda text: "'" in text or "\u2019" in text,
+    "digit": lambda text: any(c.isdigit() for c in text),
+    "hyphen": lambda text: "-" in text,
+    "space": lambda text: " " in text,
+    "lower case": lambda text: text != text.upper(),
+    "none of these": lambda text: text.isalpha() and text == without_accents(text).upper(),
+}
+SIZES = {
+    "stroke": "stroke width",
+    "contrast": "contrast",
+    "width": "picture width",
+    "height": "picture height",
+}
+PRINTED = (7, 13)  # pixels, height of printed letters
+FAINT = 12  # grey levels from paper that are not ink
+FEW = 4  # different sizes that are slices of their own; more are cut into thirds
+
+Members = dict[str, list[int]]  # what lines share -> which lines
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a picture looks like.
+
+    `contrast` is how much darker ink is than paper, of 255, and `stroke` the mean width of
+    strokes; a printed label counts for neither.
+    """
+
+    width: int
+    height: int
+    contrast: float
+    stroke: float
+    printed_label: bool
+
+
+def by_text(references: Sequence[str]) -> dict[str, Members]:
+    """Return the slices by reference text; a line is in one slice for each of its letters."""
+    letters = [set(without_accents(text).upper()) for text in references]
+    every = sorted(c for c in set().union(*letters) if c.isalpha())
+    return {
+        "length": _chosen(LENGTHS, [_length(text) for text in references]),
+        "letter": {c: [i for i, held in enumerate(letters) if c in held] for c in every},
+        "signs": {
+            name: [i for i, text in enumerate(references) if holds(text)]
+            for name, holds in SIGNS.items()
+        },
+    }
+
+
+def by_look(looks: Sequence[Look | None]) -> dict[str, Members]:
+    """Return the slices by the look of the pictures, those without one left out."""
+    printed = ["" if look is None else "yes" if look.printed_label else "no" for look in looks]
+    slices = {"printed label": by_value(printed)}
+    for field, name in SIZES.items():
+        sizes = [None if look is None else float(getattr(look, field)) for look in looks]
+        slices[name] = _by_size(sizes, digits=1 if field == "stroke" else 0)
+    return slices
+
+
+def by_value(values: Sequence[str]) -> Members:
+    """Return the lines by a value they have; an empty one makes no slice."""
+    return _chosen(sorted(set(values) - {""}), values)
+
+
+def _chosen(order: Sequence[str] | dict[str, int], values: Sequence[str]) -> Members:
+    return {name: [i for i, value in enumerate(values) if value == name] for name in order}
+
+
+def _length(text: str) -> str:
+    return next(name for name, most in LENGTHS.items() if len(text) <= most)
+
+
+def _by_size(sizes: Sequence[float | None], digits: int) -> Members:
+    """Return the lines by size: each size where there are few, else the three thirds."""
+    known = np.array([size for size in sizes if size is not None])
+    if len(different := np.unique(known)) <= FEW:
+        names = ["" if size is None else f"{size:.{digits}f}" for size in sizes]
+        return _chosen([f"{size:.{digits}f}" for size in different], names)
+    low, high = np.round(np.quantile(known, [1 / 3, 2 / 3]), digits)
+    edges = [f"{edge:.{digits}f}" for edge in (low, high)]
+    names = [f"up to {edges[0]}", f"{edges[0]} to {edges[1]}", f"over {edges[1]}"]
+    third = ["" if size is None else names[int(size > low) + int(size > high)] for size in sizes]
+    return _chosen(names, third)
+
+
+def look(source: Source) -> Look | None:
+    """Return what a picture looks like; nothing when it cannot be read or holds no ink."""
+    try:
+        grey = decode(source)
+    except ImageError:
+        return None
+    away = np.abs(grey - np.median(grey))
+    ink = away > max(float(away.max()) / 2, FAINT)
+    if not ink.any():
+        return None
+    piece, rows, starts, ends = _pieces(ink)
+    printed = _printed(piece, rows, starts, ends)
+    for run in np.flatnonzero(printed[piece]):
+        ink[rows[run], starts[run] : ends[run]] = False
+    return Look(
+        width=grey.shape[1],
+        height=grey.shape[0],
+        contrast=float(away[ink].mean()) if ink.any() else 0.0,
+        stroke=_stroke(ink),
+        printed_label=bool(printed.any()),
+    )
+
+
+def _stroke(ink: np.ndarray) -> float:
+    """Return the mean width of strokes, from their area and the edges of their pixels.
+
+    A stroke much longer than wide, in any direction, has 8 / pi edges a pixel of length.
+    """
+    padded = np.pad(ink, 1)
+    edges = sum(int((np.diff(padded.astype(np.int8), axis=axis) != 0).sum()) for axis in (0, 1))
+    return float(ink.sum() * 8 / np.pi / max(edges, 1))
+
+
+def _printed(
+    piece: np.ndarray, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    """Return which pieces are letters of a printed label: (P,) bool.
+
+    Print stands in a row: a letter has another close to its left and one close to its right, and
+    the heads and the feet of all three are level.
+    """
+    count = int(piece.max()) + 1
+    top, left = np.full((2, count), 1 << 30)
+    bottom, right = np.zeros((2, count), dtype=int)
+    np.minimum.at(top, piece, rows)
+    np.maximum.at(bottom, piece, rows + 1)
+    np.minimum.at(left, piece, starts)
+    np.maximum.at(right, piece, ends)
+    height = bottom - top
+    level = (abs(top - top[:, None]) <= 1) & (abs(bottom - bottom[:, None]) <= 1)
+    gap = left - right[:, None]  # (P, P), from the letter of the row to that of the column
+    near = level & (gap >= 0) & (gap <= height / 4)
+    near &= (height >= PRINTED[0]) & (height <= PRINTED[1])
+    middle = near.any(axis=0) & near.any(axis=1)
+    return np.asarray(middle | near[middle].any(axis=0) | near[:, middle].any(axis=1))
+
+
+def _pieces(ink: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the runs of ink in each row and the piece of each: four arrays (R,)."""
+    width = ink.shape[1] + 2
+    steps = np.diff(np.pad(ink, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    first = np.searchsorted(rows * width + ends, (rows - 1) * width + starts, "left")
+    after = np.searchsorted(rows * width + starts, (rows - 1) * width + ends, "right")
+    count = np.maximum(after - first, 0)
+    low = np.repeat(np.arange(len(rows)), count)
+    high = np.arange(count.sum()) - np.repeat(count.cumsum() - count - first, count)
+    piece = np.arange(len(rows))
+    while True:
+        merged = piece.copy()
+        np.minimum.at(merged, low, piece[high])
+        np.minimum.at(merged, high, piece[low])
+        merged = merged[merged]
+        if (merged == piece).all():
+            return np.unique(piece, return_inverse=True)[1], rows, starts, ends
+        piece = merged
