@@ -37,7 +37,7 @@ def lesson(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_every_script_is_in_the_page() -> None:
     page = (ROOT / "docs" / "lessons.md").read_text("utf-8")
-    helpers = {"labels", "readings"}
+    helpers = {"drawn", "labels", "readings"}
     assert [name for name in SCRIPTS if f"recipes/lessons/{name}.py" not in page] == sorted(helpers)
 
 
@@ -87,7 +87,7 @@ def test_only_a_label_that_does_not_fit_is_infinite(lesson: Any) -> None:
 
 
 def test_a_census_counts_each_cause_once(lesson: Any) -> None:
-    counted = lesson("not_a_number").census(["", "ANNE", "JO", "ZOÉ", "A" * 32, "A" * 33], 64)
+    counted = lesson("census").census(["", "ANNE", "JO", "ZOÉ", "A" * 32, "A" * 33], 64)
     assert list(counted.values()) == [1, 1, 1]  # 33 times A needs 32 blanks too
 
 
@@ -98,7 +98,7 @@ def test_a_character_outside_the_alphabet_reads_what_lies_in_front(lesson: Any) 
 
 
 def test_a_dead_network_has_all_letters_a_right(lesson: Any) -> None:
-    assert lesson("not_a_number").dead(["A", "AA", "ANNA", "LEO"]) == (0.5, 2)
+    assert lesson("census").dead(["A", "AA", "ANNA", "LEO"]) == (0.5, 2)
 
 
 def test_good_frames_score_nothing_undecoded(lesson: Any) -> None:
@@ -106,6 +106,7 @@ def test_good_frames_score_nothing_undecoded(lesson: Any) -> None:
     bob = np.array([0, 0, 0, 1, 1, 14, 0, 1])  # in the project's numbers; collapsed it is BOB
     assert script.of_frames([bob], ["BOB"]) == (0, 0)
     assert script.of_frames([bob[[3, 5, 7]]], ["BOB"]) == (1, 1)  # a letter a frame from the first
+    assert script.of_frames([bob[[3, 5, 7, 3]]], ["BOB"]) == (1, 0)  # the padding counts too
     assert script.of_frames([np.zeros(64, int)] * 2, ["A", "LEA"]) == (2 / 4, 1 / 2)
     assert script.in_their_numbers(np.array([0, 1, 2]), "AB").tolist() == [0, 0, 1]
     assert labels.batch(["BOB"])[0][0, :4].tolist() == [1, 14, 1, 0]
@@ -160,13 +161,13 @@ def test_padding_is_read_only_within_the_lengths_given(lesson: Any) -> None:
 
 
 def test_a_transposed_batch_is_refused_unless_it_is_square(lesson: Any) -> None:
-    touched = lesson("axes").touched
+    touched = lesson("transposed").touched
     assert touched(8, 16) == ("input_lengths must be of size batch_size", 1)
     assert touched(16, 16) == (16, 1)
 
 
 def test_a_reshape_spreads_a_column_over_all_frames(lesson: Any) -> None:
-    script = lesson("axes")
+    script = lesson("reshape")
     assert script.frames_of_a_column(script.reshaped) == 64
     assert script.frames_of_a_column(script.columns) == 1
     network = model.Origin(16, 5, mish=False)  # what is trained today
@@ -183,11 +184,11 @@ def test_a_reshape_spreads_a_column_over_all_frames(lesson: Any) -> None:
 def test_training_begins_with_writing_nothing(
     lesson: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = lesson("plateau")
-    monkeypatch.setitem(model.SHAPES, "names", script.SMALL)
-    pack = script.draw_pack(tmp_path / "pack", 100)
-    run = Run([pack], tmp_path, script.plain("names", 8, 3e-3))
-    points = list(script.curve(run, 18, 6))
+    drawn = lesson("drawn")
+    monkeypatch.setitem(model.SHAPES, "names", drawn.SMALL)
+    pack = drawn.draw_pack(tmp_path / "pack", 100)
+    run = Run([pack], tmp_path, drawn.plain("names", 8, 3e-3))
+    points = list(lesson("plateau").curve(run, 18, 6))
     assert [point.step for point in points] == [6, 12, 18]
     assert points[-1].loss < points[0].loss - 0.5  # it learns all the same
     assert (points[-1].written, points[-1].cer, points[-1].exact) == (0, 1, 0)

@@ -28,9 +28,9 @@ def names(data: Path | None) -> list[str]:
     return [name.upper() for name, count in rows for _ in range(count)]
 
 
-def batch(texts: list[str], pad: int = 0) -> tuple[Tensor, Tensor]:
+def batch(texts: list[str]) -> tuple[Tensor, Tensor]:
     """Return labels (N, 64) and their lengths (N,) as the 2021 project made them."""
-    labels = np.full((len(texts), FRAMES), pad, dtype=np.int64)
+    labels = np.zeros((len(texts), FRAMES), dtype=np.int64)
     for row, text in zip(labels, texts, strict=True):
         row[: len(text)] = [LETTERS.find(character) for character in text]  # -1 where it is missing
     return torch.from_numpy(labels), torch.tensor([len(text) for text in texts])

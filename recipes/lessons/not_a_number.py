@@ -1,20 +1,16 @@
-"""NaN: what makes the CTC loss or its gradient not finite, and how many labels can.
+"""NaN: what makes the CTC loss or its gradient not finite.
 
-python recipes/lessons/not_a_number.py [--data FOLDER] [--device cuda]
+python recipes/lessons/not_a_number.py [--device cuda]
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import NamedTuple
 
 import labels
-import numpy as np
 import torch
 from torch.nn import functional
-
-from penname.ctc import frames_needed
 
 
 class Outcome(NamedTuple):
@@ -69,25 +65,6 @@ def outside(before: float) -> float:
     return float(functional.ctc_loss(log_probs, target, torch.tensor([labels.FRAMES]), lengths))
 
 
-def census(texts: list[str], frames: int) -> dict[str, int]:
-    """Return how many labels can trigger each."""
-    return {
-        "empty": sum(not text for text in texts),
-        "characters outside the alphabet": sum(bool(set(t) - set(labels.LETTERS)) for t in texts),
-        f"more than {frames} frames": sum(
-            frames_needed(list(map(ord, text))) > frames for text in texts
-        ),
-    }
-
-
-def dead(texts: list[str]) -> tuple[float, int]:
-    """Return the 2021 project's scores of a network whose outputs are all NaN."""
-    nothing = int(torch.full((labels.CLASSES,), torch.nan).argmax())  # the first: label 0, an A
-    rows, lengths = (each.numpy() for each in labels.batch(texts))
-    inside = np.arange(labels.FRAMES) < lengths[:, None]
-    return float((rows == nothing)[inside].mean()), int((rows == nothing).all(1).sum())
-
-
 def report(device: str) -> None:
     """Print the outcome of every case, with torch's own kernels and cuDNN's."""
     for cudnn in (False, True) if device == "cuda" else (False,):
@@ -102,17 +79,9 @@ def report(device: str) -> None:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="folder with names_frequency.csv")
     parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
-    report(given.device)
+    report(parser.parse_args().device)
     print(f"label -1, number in front -3.4: {outside(-3.4):.2f}; NaN: {outside(torch.nan)}")
-    texts = labels.names(given.data)
-    print(f"{len(texts):,} labels: {census(texts, labels.FRAMES)}")
-    narrow = {t: census(texts, t)[f"more than {t} frames"] for t in (32, 24, 16, 12, 8)}
-    print(f"  more than 32, 24, 16, 12, 8 frames: {list(narrow.values())}")
-    characters, words = dead(texts)
-    print(f"all outputs NaN: {characters:.2%} correct characters, {words} correct words")
 
 
 if __name__ == "__main__":

@@ -13,24 +13,18 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from drawn import SMALL, draw_pack, plain
 
-from penname.alphabet import Alphabet
-from penname.ground_truth.pack_folder import Pack, PackWriter
-from penname.line_image import ImageSpec, line_image
+from penname.ground_truth.pack_folder import Pack
 from penname.metrics import cer, correct_characters, exact, ratio
 from penname.training import model
 from penname.training.data import loaded
-from penname.training.options import PRESETS, TrainOptions
+from penname.training.options import PRESETS
 from penname.training.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-SMALL = model.Shape(8, (16, 16, 32, 32), (1, 1, 1, 1), 32)  # instead of the preset `names`
-LETTERS = "AEILMNRT"
 
 
 class Point(NamedTuple):
@@ -68,35 +62,6 @@ def scores(run: Run) -> tuple[float, float, float, float]:
     return written, rates[0], rates[1], rates[2]
 
 
-def draw_pack(folder: Path, lines: int, longest: int = 5) -> Pack:
-    """Write a pack of drawn random capitals, one in ten for validation."""
-    spec, draw = ImageSpec(height=16, max_width=96, width_step=32), np.random.default_rng(1)
-    with PackWriter(folder, Alphabet(LETTERS), spec, {}) as pack:
-        for i in range(lines):
-            text = "".join(draw.choice(list(LETTERS), draw.integers(2, longest + 1)))
-            picture = Image.new("L", (90, 16), 255)
-            ImageDraw.Draw(picture).text((2, i % 3 - 1), text, 0, ImageFont.load_default(12))
-            split = "train" if i % 10 else "validation"
-            image = line_image(np.asarray(picture), spec)
-            pack.add(image, text, file=f"{i}", source="drawn", split=split)
-    return Pack.open(folder)
-
-
-def plain(preset: str, batch_size: int, learning_rate: float, seed: int = 1) -> TrainOptions:
-    """Return the options of the 2021 project: Adam, one rate, nothing around it."""
-    return TrainOptions(
-        preset=preset,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        schedule="constant",
-        weight_decay=0,
-        augment=0,
-        ema=0,  # what is scored are the weights themselves
-        clip=1e9,
-        seed=seed,
-    )
-
-
 def main() -> None:
     """Print the curve."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -104,7 +69,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="names")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--every", type=int, default=50)
     given = parser.parse_args()
     options = plain(given.preset, given.batch_size, given.learning_rate)

@@ -1,6 +1,6 @@
-"""Axes that do not fit: (N, T, C) for (T, N, C), and a reshape where the axes had to change places.
+"""Frames that are not columns: a reshape where the axes had to change places.
 
-python recipes/lessons/axes.py [--steps 300]
+python recipes/lessons/reshape.py [--steps 300]
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from plateau import draw_pack, plain, scores
+from drawn import draw_pack, plain
+from plateau import scores
 from torch import Tensor, nn
-from torch.nn import functional
 
-from penname.training.loss import ctc_loss
 from penname.training.model import Origin
 from penname.training.run import Run
 
@@ -26,29 +25,6 @@ if TYPE_CHECKING:
     from penname.training.options import TrainOptions
 
 CELLS = 32  # of each LSTM, instead of 512
-
-
-def transposed(logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-    """Return torch's loss of each line for log_probs left at (N, T, C): batch taken for time."""
-    frames = torch.full((logits.shape[0],), logits.shape[1])
-    return functional.ctc_loss(logits.log_softmax(-1), labels, frames, lengths, reduction="none")
-
-
-def touched(lines: int, frames: int) -> tuple[int | str, int]:
-    """Return how many lines' losses change with one line's outputs: transposed, and right."""
-    logits = torch.randn(lines, frames, 6, generator=torch.Generator().manual_seed(0))
-    changed = logits.clone()
-    changed[0, :, 1] += 1
-    labels, lengths = torch.ones(lines, 1, dtype=torch.long), torch.ones(lines, dtype=torch.long)
-
-    def moved(loss: type[transposed] | type[ctc_loss]) -> int:
-        return int((loss(logits, labels, lengths) != loss(changed, labels, lengths)).sum())
-
-    try:
-        wrong: int | str = moved(transposed)
-    except RuntimeError as error:
-        wrong = str(error).splitlines()[0]
-    return wrong, moved(ctc_loss)
 
 
 def columns(x: Tensor) -> Tensor:
@@ -102,17 +78,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=300)
     steps = parser.parse_args().steps
-    print("lines whose loss changes with one line's outputs: transposed, right")
-    for lines in (32, 64):
-        print(f"  {lines} lines of 64 frames:", *touched(lines, 64), sep="  ")
     print("frames that change with one column of features: reshape, permute")
     print("  ", frames_of_a_column(reshaped), frames_of_a_column(columns))
     with tempfile.TemporaryDirectory() as folder:
         pack = draw_pack(Path(folder) / "pack", 2000)
         for name, order in (("reshape", reshaped), ("permute", columns)):
             _, by_position, cer, exact = trained(pack, Path(folder), order, steps)
-            print(f"  {steps} steps with {name}: characters {by_position:.1%}, CER {cer:.1%}, "
-                  f"words {exact:.1%}", flush=True)  # fmt: skip
+            found = f"characters {by_position:.1%}, CER {cer:.1%}, words {exact:.1%}"
+            print(f"  {steps} steps with {name}: {found}", flush=True)
 
 
 if __name__ == "__main__":
