@@ -84,6 +84,10 @@ def test_only_a_label_that_does_not_fit_is_infinite(lesson: Any) -> None:
     assert all(map(math.isfinite, script.outcome(*empty[:2], "cpu")))
     assert script.outcome(*empty[:2], "cpu")[1:] == (True, True)
     assert not script.outcome(["ANNE", "JO"], 5, "cpu", scale=1e10).gradient
+    # Labels in the form that cuDNN wants are the same labels.
+    assert script.outcome(["ANNE", "JO"], 6, "cpu", cudnn=True) == script.outcome(
+        ["ANNE", "JO"], 6, "cpu"
+    )
 
 
 def test_a_census_counts_each_cause_once(lesson: Any) -> None:
