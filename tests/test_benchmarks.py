@@ -1,0 +1,76 @@
+"""The benchmarks run, on sizes so small that they measure nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCHMARKS / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return found
+
+
+def test_training_times_penname_and_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = "--lines 8 --batch 2 --seconds 0 --rounds 1 --workers 0 --threads 1 --device cpu"
+    ways = ["penname", "penname, one batch again and again", "penname, one thread", "PyLaia's"]
+    benchmark("training").main([*sizes.split(), "--out", str(tmp_path / "o"), "--only", *ways])
+    report = last_line(capsys)
+    assert report == json.loads((tmp_path / "o").read_text())
+    assert list(report["ways"]) == ways
+    assert report["penname_times"]["penname"] == 1
+    assert all(rate > 0 for way in report["ways"].values() for rate in way["images_per_second"])
+    assert set(report["milliseconds"]) >= {"loading", "backward", "update"}
+
+
+def test_a_way_that_fails_does_not_end_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = benchmark("training")
+    monkeypatch.setitem(module.WAYS, "broken", lambda bench: iter([1]))  # ends at once
+    sizes = "--lines 8 --batch 2 --seconds 0 --rounds 1 --workers 0 --threads 1 --device cpu"
+    module.main([*sizes.split(), "--only", "broken", "penname"])
+    report = last_line(capsys)
+    assert "StopIteration" in report["ways"]["broken"]["error"]
+    assert report["penname_times"] == {"penname": 1}
+
+
+def test_multiplications_are_counted() -> None:
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 3, (3, 5), stride=2, padding=(1, 2))
+            self.recurrent = nn.LSTM(3, 7, 2, bidirectional=True, batch_first=True)
+            self.head = nn.Linear(14, 4)
+
+        def forward(self, x: Any) -> Any:
+            columns = self.convolution(x).amax(2).transpose(1, 2)
+            return self.head(self.recurrent(columns)[0])
+
+    convolution = 3 * 8 * 10 * 15  # 16 x 20 pixels, halved
+    steps, layers = 10, 2 * (4 * 7 * (3 + 7) + 4 * 7 * (14 + 7))
+    wanted = convolution + steps * layers + steps * 14 * 4
+    assert benchmark("training").multiplications(Small(), 16, 20) == wanted
