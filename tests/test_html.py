@@ -100,7 +100,7 @@ def _predictions_page() -> str:
     return html.predictions_page(
         [
             (_png(), Prediction("lea.png", "L<A", 0.87, doubtful, (Alternative(EVIL, 0.1),))),
-            (_png(50), Prediction(EVIL, EVIL, 1.0, doubtful)),
+            (_png(50), Prediction(EVIL, EVIL, 1.0, doubtful, reason=f"look {EVIL}")),
             (b"junk", Prediction("junk.png", "", 0.0, error=f"cannot read: {EVIL}")),
         ],
         title=f"names {EVIL}",
@@ -129,6 +129,7 @@ def test_predictions_page_shows_pictures_beside_texts() -> None:
     assert "3 lines, 1 unreadable" in page.text
     assert f"or {EVIL}" in page.text
     assert f"cannot read: {EVIL}" in page.text
+    assert f"100.0 % surelook {EVIL}" in page.text
     assert "87.0 % sure" in page.text
     assert page.text.count("sure") == 2  # nothing is said of the unreadable one
 

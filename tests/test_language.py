@@ -148,7 +148,7 @@ def test_a_table_is_read_with_its_repeats_added_up(tmp_path: Path) -> None:
     table.write_text("name,count\nABBA,80\nA,5\nABBA ,10\nAB,1\nCAB,7\n", "utf-8")
     built = build_language(table, AB, tmp_path / "language.npz")
     some = [AB.encode(text) for text in texts(AB, 4)]
-    expected = Language.build({"ABBA": 90, "A": 5, "AB": 1}, AB).log_prob(some)
+    expected = Language.build({"ABBA": 90, "A": 5, "AB": 1, "": 2}, AB).log_prob(some)
     np.testing.assert_array_equal(built.log_prob(some), expected)
     loaded = Language.load(tmp_path / "language.npz")
     np.testing.assert_array_equal(loaded.log_prob(some), expected)

@@ -106,6 +106,15 @@ def test_a_missing_list_and_one_without_names_are_named(tmp_path: Path) -> None:
         Lexicon.load(file, CBA)
 
 
+def test_a_lexicon_knows_empty_fields(tmp_path: Path) -> None:
+    file = tmp_path / "names.csv"
+    file.write_text("name,count\nA,60\nAB,40\n", "utf-8")
+    lexicon = Lexicon.load(file, CBA)
+    share, node = lexicon.step(np.zeros(1, int), np.array([lexicon.end]))
+    assert node[0] > 0
+    assert share[0] == pytest.approx(2 / 102)
+
+
 def test_names_become_what_the_alphabet_can_write() -> None:
     capitals = Alphabet("ABCDEFGHIJKLMNOPQRSTUVWXYZ -'")
     listed = {"Zoé": 2, "ZOE": 1, "D’Arc": 1, "Anne–Lou": 1, "Œdipe": 1, "Weiß": 1, "X2": 1}

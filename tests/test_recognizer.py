@@ -325,13 +325,40 @@ def test_a_strict_lexicon_writes_nothing_else(recognizer: Recognizer, lexicon: P
     assert "".join(c.character for c in near.characters) == "CAFE"
 
 
-def test_a_strict_lexicon_without_a_name_that_fits_leaves_the_text_empty(
-    recognizer: Recognizer, lexicon: Path
-) -> None:
+def test_a_strict_lexicon_may_find_nothing_to_read(recognizer: Recognizer, lexicon: Path) -> None:
+    """Where no name fits, and where there is nothing, though a name would be possible."""
     file = lexicon.parent / "long.txt"
     file.write_text("HEADACHEHEADACHE", "utf-8")
     (found,) = recognizer.with_lexicon(file, strict=True).read([bars("AB")])
-    assert (found.text, found.confidence, found.characters) == ("", 0.0, ())
+    assert (found.text, found.characters) == ("", ())
+    assert found.confidence < 0.01
+    doubting = Recognizer(
+        replace(recognizer.model, confidence=None), half_blank(recognizer.network)
+    )
+    (blank,) = doubting.with_lexicon(lexicon, strict=True).read([bars("")])
+    assert blank.text == ""
+
+
+def half_blank(network: Network) -> Network:
+    """Return the network in doubt of every blank: half of it is spread over the characters."""
+
+    def doubting(images: np.ndarray) -> np.ndarray:
+        probabilities = 0.5 * np.exp(network(images)) + 0.5 / BARS.classes
+        return np.asarray(np.log(probabilities))
+
+    return doubting
+
+
+def test_a_prediction_says_why_a_person_should_look(recognizer: Recognizer) -> None:
+    speck = np.full((48, 64), 255, np.uint8)
+    speck[:8, 40] = 0  # ink, though too little for a character
+    doubted_text = doubted(recognizer.network, "CAFF", "CAFE", 0.45)
+    assert recognizer.read([bars("CAFE")])[0].reason == ""
+    assert recognizer.read([bars("")])[0].reason == "blank"
+    assert recognizer.read([speck])[0].reason == "no handwriting"
+    (doubtful,) = Recognizer(recognizer.model, doubted_text).read([bars("CAFF")])
+    assert (doubtful.reason, doubtful.confidence < 0.5) == ("doubtful", True)
+    assert doubtful.to_json()["reason"] == "doubtful"
 
 
 def test_a_search_reads_a_line_the_same_alone_and_in_a_batch(searching: Recognizer) -> None:

@@ -180,7 +180,7 @@ def _prediction(source: Source, prediction: Prediction) -> str:
         source,
         prediction.file,
         read + (f'<div class="faint">or {others}</div>' if others else ""),
-        "" if prediction.error else _meter(prediction.confidence),
+        "" if prediction.error else _meter(prediction.confidence) + _reason(prediction.reason),
     )
 
 
@@ -213,6 +213,10 @@ def _meter(confidence: float) -> str:
         f'<span class="faint">{100 * confidence:.1f} % sure</span>'
         f'<div class="meter"><i style="width:{100 * confidence:.1f}%"></i></div>'
     )
+
+
+def _reason(reason: str) -> str:
+    return f'<div class="faint">{escape(reason)}</div>' if reason else ""
 
 
 def _picture(source: Source) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from penname.alphabet import Alphabet
 from penname.errors import LexiconError, ModelError
-from penname.lexicon import Lexicon, read_names, written
+from penname.lexicon import Lexicon, load_names, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -183,12 +183,12 @@ class Language:
 
 
 def build_language(csv_file: Path, alphabet: Alphabet, out: Path) -> Language:
-    """Write the language of a list of names, and return it.
+    """Write the language of a list of names and of empty fields, and return it.
 
     Raises:
         LexiconError: when the list cannot be read or the alphabet can write none of its names.
     """
-    language = Language.build(read_names(csv_file), alphabet)
+    language = Language.build(load_names(csv_file, alphabet), alphabet)
     language.save(out)
     return language
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+EMPTY = 0.02  # share of fields taken to be empty: erased crops read as nothing from 1 % on
 UNWRITABLE = "\0"  # stands for a character that the alphabet cannot write
 
 
@@ -65,18 +66,12 @@ class Lexicon:
 
     @classmethod
     def load(cls, file: Path, alphabet: Alphabet) -> Lexicon:
-        """Return the lexicon in a list of names.
+        """Return the lexicon in a list of names, and nothing: a field may be empty.
 
         Raises:
             LexiconError: when the list cannot be read, or the alphabet can write none of it.
         """
-        names = written(read_names(file), alphabet)
-        if not names:
-            raise LexiconError(
-                f"{file}: it holds no name that the model can write; its characters are "
-                f"{alphabet.characters!r}"
-            )
-        return cls.build(names, alphabet)
+        return cls.build(load_names(file, alphabet), alphabet)
 
     def step(self, node: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return P(symbol | node), the share of the counts, and the nodes it leads to."""
@@ -85,6 +80,21 @@ class Lexicon:
         found = self.entries[where] == wanted
         before = np.where(node > 0, self.counts[node - 1], self._total)
         return np.where(found, self.counts[where] / before, 0.0), np.where(found, where + 1, -1)
+
+
+def load_names(file: Path, alphabet: Alphabet) -> dict[str, int]:
+    """Return the names of a list as the alphabet writes them, and nothing: a field may be empty.
+
+    Raises:
+        LexiconError: when the list cannot be read, or the alphabet can write none of it.
+    """
+    names = written(read_names(file), alphabet)
+    if not names:
+        raise LexiconError(
+            f"{file}: it holds no name that the model can write; its characters are "
+            f"{alphabet.characters!r}"
+        )
+    return {**names, "": max(1, round(names.total() * EMPTY))}
 
 
 def read_names(file: Path) -> Counter[str]:

@@ -25,12 +25,13 @@ from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
 from penname.language import Language
 from penname.lexicon import Lexicon
-from penname.line_image import Grey, Source, decode, line_image, on_canvas
+from penname.line_image import INK, Grey, Source, decode, line_image, on_canvas
 from penname.model_folder import ModelFolder
 
 Network = Callable[[np.ndarray], np.ndarray]
 Reading = tuple[ctc.Decoded, list[Candidate]]  # how the best text is written; the texts, best first
 
+DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 WINDOW = 1024  # pictures in memory at a time; some 15 MB of line images
 
 
@@ -59,6 +60,9 @@ class Alternative:
 class Prediction:
     """What was read in one picture; `error` says why nothing could be.
 
+    `reason` says why a person should look: `blank` when there is no ink, `no handwriting` when
+    there is but no text was found in it, `doubtful` when the text is more likely wrong than right.
+
     The confidence is the text's share of what all texts are worth: P(text | image) over all
     alignments, weighed with P(text) when the model has a language (`penname.beam.search`). It is
     calibrated by the model's own numbers where it has them. `file` is empty for a picture that
@@ -71,12 +75,14 @@ class Prediction:
     characters: tuple[Character, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     error: str = ""
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON object; it has an `error` only when there is one."""
+        """Return a JSON object; it has an `error` or a `reason` only when there is one."""
         values = asdict(self)
-        if not self.error:
-            del values["error"]
+        for name in ("error", "reason"):
+            if not values[name]:
+                del values[name]
         return values
 
 
@@ -116,7 +122,8 @@ class Recognizer:
         """Return a recognizer that prefers the names of a list, or can write no other.
 
         Lists and their rules are those of `penname.lexicon`. Names outside the list stay possible
-        by the model's language of characters, where it has one, unless `strict`.
+        by the model's language of characters, where it has one, unless `strict`: then it writes
+        one of the names or nothing.
 
         Raises:
             LexiconError: when the list cannot be read, or the model can write none of it.
@@ -172,9 +179,7 @@ class Recognizer:
                 log_probs.update(zip(batch, rows, strict=True))
                 readings.update(zip(batch, self._greedy(rows), strict=True))
         readings |= self._searched(readings, log_probs)
-        return [
-            self._prediction(readings[index], line.shape[1]) for index, line in enumerate(lines)
-        ]
+        return [self._prediction(readings[index], line) for index, line in enumerate(lines)]
 
     def _prepare(self, source: Source | Input) -> tuple[str, Grey | str]:
         """Return the picture's name and its line image, or why there is none."""
@@ -235,8 +240,8 @@ class Recognizer:
             readings[index] = (decoded, texts or [Candidate((), 0.0)])
         return readings
 
-    def _prediction(self, reading: Reading, width: int) -> Prediction:
-        """Return the prediction for a line image of that width, its file to be filled in."""
+    def _prediction(self, reading: Reading, line: Grey) -> Prediction:
+        """Return the prediction for a line image, its file to be filled in."""
         decoded, texts = reading
         share = texts[0].share
         confidence = self._confidence(share)
@@ -245,8 +250,9 @@ class Recognizer:
             Alternative(self.model.alphabet.decode(text.labels), left * text.share)
             for text in texts[1:]
         )
-        characters = tuple(self._character(span, width) for span in decoded.characters)
-        return Prediction("", decoded.text, confidence, characters, alternatives)
+        characters = tuple(self._character(span, line.shape[1]) for span in decoded.characters)
+        reason = _reason(line, decoded.text, confidence)
+        return Prediction("", decoded.text, confidence, characters, alternatives, reason=reason)
 
     def _character(self, span: ctc.Span, width: int) -> Character:
         """Return the span in pixels, within the line image of that width."""
@@ -260,15 +266,20 @@ class Recognizer:
         return calibration.confidence(log(share) if share else -inf)
 
 
+def _reason(line: Grey, text: str, confidence: float) -> str:
+    """Return why a person should look at a line, or nothing."""
+    if not text:
+        return "no handwriting" if (line < INK).any() else "blank"
+    return "doubtful" if confidence < DOUBTFUL else ""
+
+
 def _certain(greedy: dict[int, Reading], language: Language, decoding: DecodingOptions) -> set[int]:
     """Return the indices of the greedy readings that need no search."""
     certain = [i for i, (_, [text]) in greedy.items() if text.share >= decoding.certain]
     if not language.strict:
         return set(certain)
-    texts = [greedy[index][0].labels for index in certain]
-    listed = np.isfinite(language.log_prob(texts)).tolist()
-    rows = zip(certain, texts, listed, strict=True)
-    return {index for index, text, known in rows if known or not text}  # nothing is no name
+    listed = np.isfinite(language.log_prob([greedy[index][0].labels for index in certain]))
+    return {index for index, known in zip(certain, listed, strict=True) if known}
 
 
 def _language(model: ModelFolder) -> Language | None:

@@ -78,10 +78,11 @@ def _into_csv(predictions: Iterable[Prediction], file: Path) -> Iterator[Predict
     """Pass predictions on, each also as a row of a CSV file."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["file", "text", "confidence", "error"])
+        writer.writerow(["file", "text", "confidence", "error", "reason"])
         for prediction in predictions:
             confidence = f"{prediction.confidence:.6f}"
-            writer.writerow([prediction.file, prediction.text, confidence, prediction.error])
+            why = [prediction.error, prediction.reason]
+            writer.writerow([prediction.file, prediction.text, confidence, *why])
             yield prediction
 
 
@@ -97,4 +98,5 @@ def _print_table(predictions: Iterator[Prediction]) -> None:
     print(f"{'file':{file}}  {'text':{text}}  confidence")
     for prediction in chain(head, predictions):
         confidence = "unreadable" if prediction.error else f"{prediction.confidence:.3f}"
-        print(f"{prediction.file:{file}}  {prediction.text:{text}}  {confidence:>10}")
+        cells = f"{prediction.file:{file}}  {prediction.text:{text}}  {confidence:>10}"
+        print(f"{cells}  {prediction.reason}".rstrip())
