@@ -21,10 +21,12 @@ from penname.line_image import ImageSpec, line_image
 from penname.options import from_json, to_json
 from penname.synthesis import Kit, SynthOptions, contact_sheet, render, synthesise
 from penname.synthesis.corpus import LATIN, Corpus
+from penname.synthesis.damage import RATES, Damage, Spot, damaged
 from penname.synthesis.fonts import Fonts
 from penname.synthesis.ink import Hand, places, stamped, with_thickness
-from penname.synthesis.look import Sheet
+from penname.synthesis.look_names import Frame, place
 from penname.synthesis.marks import marks_of, spelled, writable
+from penname.synthesis.paper import Sheet
 from penname.synthesis.texts import LONGEST, NAMES, Texts, as_written
 
 if TYPE_CHECKING:
@@ -210,13 +212,17 @@ def test_a_font_writes_what_its_table_of_characters_has(data: Path) -> None:
     assert not fonts.can_write("été")  # Pillow's font has ASCII alone
 
 
-def test_a_given_text_is_drawn_and_never_by_recorded_words(data: Path) -> None:
+def test_a_given_text_is_drawn_and_never_by_recorded_words(data: Path, corpus: str) -> None:
     kit = Kit(data)
     for i in range(20):
         grey, text, source = render("ANNE-LISE", np.random.default_rng(i), kit, SynthOptions())
         assert text == "ANNE-LISE"
         assert source != "words"
         assert grey.min() < 60
+    kit, options = Kit(data, text=corpus), SynthOptions(look="lines", text=corpus)
+    assert render("Zoe, 12 ans", np.random.default_rng(0), kit, options)[1] == "Zoe, 12 ans"
+    with pytest.raises(OptionError, match="cannot write 'Ω'"):
+        render("Ω", np.random.default_rng(0), kit, options)
     with pytest.raises(OptionError, match="given text"):
         render("ANNE", np.random.default_rng(0), kit, _only("words"))
 
@@ -237,6 +243,8 @@ def test_options_refuse_what_cannot_be_made() -> None:
         SynthOptions(fonts=0, glyphs=0, strokes=0, words=0)
     with pytest.raises(OptionError, match="look"):
         SynthOptions(look="pages")
+    with pytest.raises(OptionError, match="--text"):
+        SynthOptions(look="lines")
     with pytest.raises(OptionError, match="workers"):
         SynthOptions(workers=-1)
     assert from_json(SynthOptions, to_json(SynthOptions(seed=4))) == SynthOptions(seed=4)
@@ -299,6 +307,46 @@ def test_a_sheet_cuts_what_is_outside() -> None:
     sheet.put(np.full((4, 4), 200, np.uint8), -1, 4)
     sheet.put(np.full((4, 4), 100, np.uint8), 50, 50)
     assert np.argwhere(sheet.ink).tolist() == [[8, 0], [8, 1], [9, 0], [9, 1]]
+
+
+@pytest.mark.parametrize("damage", [damage for _, damage in RATES])
+def test_damage_adds_ink_and_never_takes_any(damage: Damage) -> None:
+    changed = 0
+    for i in range(20):
+        sheet = Sheet(200, 36)
+        sheet.put(np.full((26, 160), 200, np.uint8), 60, 10)
+        before = sheet.ink.copy()
+        spot = Spot(120.0, 280.0, 46.0, 26.0, 2.5)
+        damage(sheet, spot, lambda: np.full((62, 90), 255, np.uint8), np.random.default_rng(i))
+        assert (sheet.ink >= before).all()
+        changed += int((sheet.ink != before).any())
+    assert changed >= 15
+
+
+def test_damage_befalls_as_many_names_as_its_rates_say() -> None:
+    rng, hit = np.random.default_rng(0), 0
+    spot = Spot(120.0, 280.0, 46.0, 26.0, 2.5)
+    for _ in range(3000):
+        sheet = Sheet(200, 36)
+        damaged(sheet, spot, lambda: np.full((62, 90), 255, np.uint8), rng)
+        hit += int(sheet.ink.any())
+    rate = sum(rate for rate, _ in RATES)
+    assert abs(hit / 3000 - rate) < 0.02
+    assert rate < 0.1
+
+
+def test_names_stand_whole_but_for_a_few_that_an_edge_cuts() -> None:
+    frame = Frame(1.0, 284, (40, 40), (14, 26), (20, 27), lambda *_: None)
+    name = np.zeros((72, 100), np.uint8)
+    name[21:51] = 255  # capitals of 30 half pixels on row 51
+    rng, cut = np.random.default_rng(0), []
+    for _ in range(2000):
+        sheet = Sheet(284, 40)
+        place(sheet, name, 30, frame, rng)
+        rows = int(sheet.ink.any(axis=1).sum())
+        assert rows >= 20  # at least two thirds can be seen
+        cut.append(rows < 30)
+    assert 0.025 < np.mean(cut) < 0.055
 
 
 def test_a_contact_sheet_shows_synthetic_and_real_crops(data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ SHEET = 48  # synthetic crops on a contact sheet
 def flags(sub: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     from penname.line_image import ImageSpec
-    from penname.synthesis.generate import SynthOptions
+    from penname.synthesis.kit import SynthOptions
 
     out_flag(sub, "where the pack goes")
     sub.add_argument(
@@ -32,7 +32,8 @@ def flags(sub: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from penname.line_image import ImageSpec
-    from penname.synthesis.generate import Kit, SynthOptions, synthesise
+    from penname.synthesis.generate import synthesise
+    from penname.synthesis.kit import Kit, SynthOptions
     from penname.synthesis.sheet import contact_sheet
 
     options, spec = from_flags(SynthOptions, arguments), from_flags(ImageSpec, arguments)

@@ -30,6 +30,8 @@ WANTED = (  # characters a face is asked for when it is loaded
     + CAPITALS
 )
 SIZES = (18, 22, 27, 33, 40, 48)  # heights of a capital; few, for a face in memory is a whole file
+ORNATE = 0.05  # of names begin with a larger letter of a font with flourishes
+CURSIVE_SHARE = 0.55  # of joined running text goes to fonts whose small letters touch
 PLAIN_SHARE = 0.9  # of names go to fonts whose capitals look like a pupil's
 # Chosen by eye: capitals without flourishes.
 _PLAIN_NAMES = """
@@ -63,6 +65,7 @@ class Face:
     data: bytes
     ratio: float
     characters: frozenset[str]
+    cursive: bool  # its small letters touch
 
     def at(self, cap: int) -> ImageFont.FreeTypeFont:
         """Return the font whose capitals are about `cap` half pixels high."""
@@ -76,6 +79,7 @@ class Fonts:
     def __init__(self, faces: list[Face]) -> None:
         """Take faces that have all capitals."""
         self._faces = faces
+        self._cursive = [face for face in faces if face.cursive] or faces
         self._plain = [face for face in faces if face.name in PLAIN] or faces
         self._fancy = [face for face in faces if face.name not in PLAIN] or faces
 
@@ -103,39 +107,50 @@ class Fonts:
 
     def write(self, drawn: str, hand: Hand, max_width: int, rng: np.random.Generator) -> Ink:
         """Return the ink of the drawn characters in one font that has them."""
-        face = self._face(drawn, rng)
+        face = self._face(drawn, hand, rng)
         font = face.at(hand.cap)
         units = drawn.split(" ") if hand.joined else list(drawn)
         if hand.joined:  # words stand apart as letters do elsewhere
             hand = replace(hand, gap=hand.space, spread=0.1 * hand.cap, pitch=0.0)
-        boxes = np.array([_box(font, unit, face.ratio, hand.space) for unit in units])  # (L, 2)
+        fonts = [font] * len(units)
+        if drawn[0] in CAPITALS and not hand.joined and rng.random() < ORNATE:
+            fonts[0] = self._fancy[rng.integers(len(self._fancy))].at(round(1.25 * hand.cap))
+        boxes = np.array(  # (L, 2) left and right
+            [_box(f, unit, face.ratio, hand.space) for f, unit in zip(fonts, units, strict=True)]
+        )
         left, width = places(boxes[:, 1] - boxes[:, 0], hand, max_width, rng)
         picture = Image.new("L", (width, canvas_height(hand.cap)))
         pen = ImageDraw.Draw(picture)
         wobble = rng.normal(0, hand.wobble * hand.cap, len(units))
-        for unit, x, y in zip(units, left - boxes[:, 0], wobble, strict=True):
-            pen.text((x, base_row(hand.cap) + y), unit, font=font, fill=255, anchor="ls")
+        for f, unit, x, y in zip(fonts, units, left - boxes[:, 0], wobble, strict=True):
+            pen.text((x, base_row(hand.cap) + y), unit, font=f, fill=255, anchor="ls")
         return with_thickness(
-            warped(np.asarray(picture), hand, rng), hand.thickness, thinned=hand.thinned
+            warped(np.asarray(picture), hand, rng), hand.thickness, thinned=not hand.running
         )
 
-    def _face(self, drawn: str, rng: np.random.Generator) -> Face:
-        """Return a face: for capitals mostly a plain one, else any that has the characters."""
-        if drawn.upper() == drawn and not any(c.isdigit() for c in drawn):
+    def _face(self, drawn: str, hand: Hand, rng: np.random.Generator) -> Face:
+        """Return a face that has the characters: for names mostly a plain one."""
+        needed = set(drawn) - {" "}
+        faces = self._faces
+        if not hand.running:
             faces = self._plain if rng.random() < PLAIN_SHARE else self._fancy
-            face = faces[rng.integers(len(faces))]
-            if face.characters.issuperset(drawn.replace(" ", "")):
-                return face
-        able = [f for f in self._faces if f.characters.issuperset(drawn.replace(" ", ""))]
-        able = able or self._faces
+        elif hand.joined and rng.random() < CURSIVE_SHARE:
+            faces = self._cursive
+        able = [face for face in faces if face.characters >= needed]
+        able = able or [face for face in self._faces if face.characters >= needed] or faces
         return able[rng.integers(len(able))]
 
 
 def _face(name: str, data: bytes) -> Face | None:
     """Return the face, or nothing when it lacks capitals."""
     has = _characters(data)
-    top = -ImageFont.truetype(io.BytesIO(data), 64).getbbox("H", anchor="ls")[1]
-    return Face(name, data, top / 64, has) if has.issuperset(CAPITALS) and top > 8 else None
+    font = ImageFont.truetype(io.BytesIO(data), 64, layout_engine=ImageFont.Layout.BASIC)
+    top = -font.getbbox("H", anchor="ls")[1]
+    if not has.issuperset(CAPITALS) or top <= 8:
+        return None
+    mask = font.getmask("nunmu")
+    columns = np.asarray(mask, np.uint8).reshape(mask.size[::-1]).max(axis=0)
+    return Face(name, data, top / 64, has, cursive=bool(np.trim_zeros(columns).min() > 60))
 
 
 def _characters(data: bytes) -> frozenset[str]:

@@ -86,7 +86,7 @@ class Glyphs:
             for accent in accents:
                 over, centre = heights(letter)[0], x + picture.shape[1] / 2
                 marks += marks_of(accent, centre, base_row(hand.cap), hand, over)
-        ink = with_thickness(ink, hand.thickness, thinned=hand.thinned)
+        ink = with_thickness(ink, hand.thickness, thinned=not hand.running)
         if marks:
             stamped(ink, marks, hand.thickness)
         return warped(ink, hand, rng)

@@ -36,7 +36,7 @@ class Hand:
     sizes: float  # standard deviation of a letter's size around 1
     joined: bool = False  # the letters of a word are drawn in one go
     space: float = 0.55  # between two words, caps
-    thinned: bool = True  # to the wanted thickness too; hairlines of running text would go
+    running: bool = False  # running text, in which any font goes and hairlines stay
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Hand:
@@ -64,12 +64,12 @@ class Hand:
             pitch=0.0,
             spread=float(0.3 + 1.2 * u[1]),
             thickness=float(1.9 + 2.2 * u[2] ** 1.5 + (2.0 * u[3] if u[4] < 0.12 else 0.0)),
-            slant=float(rng.normal(0.16, 0.2)),
+            slant=float(rng.normal(0.2, 0.22)),
             turn=float(rng.normal(0.0, 0.003)),
             wobble=float(0.01 + 0.04 * u[5]),
             sizes=float(0.02 + 0.06 * u[6]),
             joined=bool(u[7] < 0.75),
-            thinned=False,
+            running=True,
             space=float(np.clip(rng.normal(0.75, 0.25), 0.3, 1.6)),
         )
 
@@ -156,6 +156,9 @@ def _disc(kind: int) -> np.ndarray:
 
 def warped(ink: Ink, hand: Hand, rng: np.random.Generator) -> Ink:
     """Slant, turn and wobble a raster ink, smoothly from column to column."""
+    if hand.running:  # what leans over the ends would be cut off
+        aside = round(abs(hand.slant) * base_row(hand.cap)) + 4
+        ink = np.pad(ink, ((0, 0), (aside, aside)))
     height, width = ink.shape
     strips = max(1, round(width / (0.9 * hand.cap)))
     x = np.linspace(0, width, strips + 1).round().astype(int)

@@ -8,13 +8,13 @@ today's volunteers. Here an ink is reduced to the crop's size once and everythin
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from penname.synthesis.ink import SCALE, Hand, Ink, base_row
+from penname.synthesis.paper import as_jpeg, smooth
 
 Cover = np.ndarray  # (h, w) float32
 SHADES = 255.0
@@ -40,8 +40,8 @@ class Page:
     def drawn(cls, rng: np.random.Generator) -> Page:
         """Return a page: one in three clean and modern, the others old."""
         u = rng.random(8)
-        rules = ("none", "line", "grid")[int(np.searchsorted((0.55, 0.9), u[0]))]
-        if u[1] < 0.34:
+        rules = ("none", "line", "grid")[int(np.searchsorted((0.6, 0.9), u[0]))]
+        if u[1] < 0.3:
             return cls(
                 paper=255.0 - 12 * u[2] ** 3,
                 contrast=255.0 * (0.45 + 0.55 * u[3] ** 0.7),
@@ -55,19 +55,20 @@ class Page:
                 outline=False,
                 bars=0.02,
             )
-        paper = float(np.clip(rng.normal(205, 28), 120, 250))
+        dark = u[1] > 0.85
+        paper = rng.uniform(105, 165) if dark else float(np.clip(rng.normal(210, 20), 165, 250))
         return cls(
             paper=paper,
-            contrast=paper * (0.25 + 0.72 * u[2] ** 0.7),
-            grain=1.0 + 5 * u[3] ** 2,
+            contrast=paper * (rng.uniform(0.4, 0.85) if dark else 0.25 + 0.72 * u[2] ** 0.45),
+            grain=0.5 + 4 * u[3] ** 2,
             light=9 * u[4] ** 2,
             fading=0.08 + 0.3 * u[5],
-            blur=float(0.35 + 0.75 * u[6] ** 1.5),
+            blur=float(0.3 + 0.55 * u[6] ** 2),
             rules=rules,
             neighbours=0.75,
             bleed=0.3 * rng.random() ** 2 if u[7] < 0.35 else 0.0,
             outline=bool(rng.random() < 0.7),
-            bars=0.12,
+            bars=0.2,
         )
 
 
@@ -79,7 +80,7 @@ def developed(
     `others` are inks of other lines, for what stands above, below and on the back.
     """
     page, cap = Page.drawn(rng), hand.cap / SCALE
-    line, base = _cropped(_reduced(ink), cap, hand, rng)
+    line, base = _cropped(_reduced(_pressed_together(ink, rng)), cap, hand, rng)
     height, width = line.shape
     cover = line * _strength(line.shape, page.fading, rng)
     for side in (-1, 1):
@@ -94,7 +95,7 @@ def developed(
     _ruled(cover, page, base, cap, rng)
     grey = page.paper - page.contrast * cover
     if page.light:
-        grey += _field(grey.shape, (3, 2 + width // 150), page.light, rng)
+        grey += smooth(grey.shape, (3, 2 + width // 150), page.light, rng)
     if page.grain:
         y, x = rng.integers(grain.shape[0] - height), rng.integers(max(1, grain.shape[1] - width))
         tile = grain[y : y + height, x : x + width]
@@ -102,6 +103,13 @@ def developed(
     if page.outline:
         grey = _cut_out(grey, page.paper, base, cap, rng)
     return _scanned(grey, page.blur, rng)
+
+
+def _pressed_together(ink: Ink, rng: np.random.Generator) -> Ink:
+    """Return the ink made narrower, as most hands of the time are."""
+    size = max(4, round(ink.shape[1] * float(np.clip(rng.normal(0.82, 0.12), 0.55, 1.1))))
+    picture = Image.fromarray(ink).resize((size, ink.shape[0]), Image.Resampling.BILINEAR)
+    return np.asarray(picture)
 
 
 def _reduced(ink: Ink) -> Cover:
@@ -112,8 +120,11 @@ def _reduced(ink: Ink) -> Cover:
 
 def _cropped(line: Cover, cap: float, hand: Hand, rng: np.random.Generator) -> tuple[Cover, float]:
     """Return the line on a crop of its own size with margins, and the row of its baseline."""
-    above, below = cap * rng.uniform(1.15, 1.9), cap * rng.uniform(0.45, 1.1)
-    left, right = (round(cap * v) for v in rng.uniform(0.05, 0.8, 2))
+    above, below = cap * rng.uniform(1.2, 2.3), cap * rng.uniform(0.45, 1.25)
+    left, right = (round(cap * v) for v in rng.uniform(0.2, 0.9, 2))
+    columns = np.flatnonzero(line.max(axis=0))
+    if len(columns):
+        line = line[:, columns[0] : columns[-1] + 1]
     size = round(above + below), line.shape[1] + left + right
     crop = np.zeros(size, np.float32)
     _laid(crop, line, left, round(above - base_row(hand.cap) / SCALE))
@@ -132,16 +143,8 @@ def _laid(cover: Cover, other: Cover, x: int, y: int) -> None:
 
 def _strength(shape: tuple[int, ...], fading: float, rng: np.random.Generator) -> Cover:
     """Return how strong the ink is from place to place, at most 1."""
-    field = _field(shape, (2, 2 + shape[1] // 25), fading, rng)
+    field = smooth(shape, (2, 2 + shape[1] // 25), fading, rng)
     return np.asarray(np.clip(1.0 - np.abs(field), 0.35, 1.0), np.float32)
-
-
-def _field(
-    shape: tuple[int, ...], knots: tuple[int, int], spread: float, rng: np.random.Generator
-) -> Cover:
-    """Return smooth noise (h, w) through random `knots`."""
-    grid = Image.fromarray(rng.normal(0, spread, knots).astype(np.float32))
-    return np.array(grid.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
 def _soft(cover: Cover, radius: float) -> Cover:
@@ -166,7 +169,7 @@ def _ruled(cover: Cover, page: Page, base: float, cap: float, rng: np.random.Gen
             np.maximum(cover[:, int(x)], dark * 0.8, out=cover[:, int(x)])
         for row in np.arange(y % step, height, step):
             np.maximum(cover[int(row)], dark * 0.8, out=cover[int(row)])
-    for x in (rng.integers(0, 6), width - 1 - rng.integers(0, 6)):
+    for x in (rng.integers(0, 4), width - 1 - rng.integers(0, 4)):
         if rng.random() < page.bars:
             wide = int(rng.integers(1, 4))
             part = cover[:, x : x + wide]
@@ -195,6 +198,4 @@ def _scanned(grey: np.ndarray, blur: float, rng: np.random.Generator) -> np.ndar
         picture = picture.filter(ImageFilter.GaussianBlur(blur))
     if rng.random() < 0.5:
         return np.array(picture)
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=int(rng.integers(45, 92)))
-    return np.array(Image.open(stream))
+    return as_jpeg(picture, int(rng.integers(45, 92)))

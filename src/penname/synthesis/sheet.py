@@ -11,10 +11,12 @@ from PIL import Image
 
 from penname.errors import GroundTruthError
 from penname.line_image import decode
-from penname.synthesis.generate import Kit, SynthOptions, render
+from penname.synthesis.render import render
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from penname.synthesis.kit import Kit, SynthOptions
 
 CELL = (392, 76)  # pixels around a crop at its own size
 TABLE = 190  # grey of the table that the crops lie on

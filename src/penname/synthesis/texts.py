@@ -84,16 +84,18 @@ def as_written(text: str, rng: np.random.Generator) -> str:
 
     One character for each character of `text`.
     """
-    u = rng.random(4)
-    if u[0] < 0.07:
+    u = rng.random(5)
+    if u[0] < 0.04:
         drawn = text.title()
-    elif u[0] < 0.11:
+    elif u[0] < 0.06:
         drawn = text.lower()
     else:
         drawn = text.replace("I", "i") if u[1] < 0.36 else text
         if u[2] < 0.04:
             one = text[rng.integers(len(text))]
             drawn = drawn.replace(one, one.lower())
+        if u[4] < 0.4:
+            drawn = drawn.replace("Q", "q")  # a large q is how many are taught to write it
     return _accented(drawn, rng) if u[3] < 0.16 else drawn
 
 
