@@ -18,7 +18,7 @@ from penname.synthesis.ink import SCALE, Ink, base_row
 from penname.synthesis.paper import BOLD, THIN, Sheet, printed
 
 Neighbour = Callable[[str], tuple[Ink, int]]  # "code" or "date" -> ink and capital height
-CUT = 0.04  # of names are cut by the upper or lower edge, by up to 30 %
+CUT = 0.06  # of names in a frame that allows it are cut by the upper or lower edge, by up to 30 %
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Frame:
     left: tuple[float, float]  # of the name
     base: tuple[float, float]  # of the name, from the top; negative from the bottom
     decorate: Callable[[Sheet, float, np.random.Generator, Neighbour], None]
+    cuts: bool = False  # names may be cut by an edge; elsewhere print stands there
 
 
 def _plain(sheet: Sheet, base: float, rng: np.random.Generator, write: Neighbour) -> None:
@@ -104,10 +105,10 @@ def _next_line(sheet: Sheet, x: float, top: float, rng: np.random.Generator) -> 
 
 
 FRAMES = (
-    Frame(0.19, 388, (36, 36), (78, 97), (24, 33), _label_left),
+    Frame(0.19, 388, (36, 36), (78, 97), (24, 33), _label_left, cuts=True),
     Frame(0.16, 388, (15, 35), (80, 96), (16, 20), _forename_left),
-    Frame(0.25, 324, (44, 44), (7, 15), (29, 34), _plain),
-    Frame(0.23, 284, (31, 31), (14, 26), (20, 27), _cut_above),
+    Frame(0.25, 324, (44, 44), (7, 15), (29, 34), _plain, cuts=True),
+    Frame(0.23, 284, (31, 31), (14, 26), (20, 27), _cut_above, cuts=True),
     Frame(0.075, 284, (45, 50), (20, 36), (38, 43), _label_above),
     Frame(0.095, 284, (62, 72), (18, 36), (47, 53), _forename_above),
 )
@@ -128,7 +129,7 @@ def place(
     """Lay the name on the sheet where the frame has it; return its left end and its baseline.
 
     The name's ink must fit the sheet's width. It is made lower where it is too high, and stands
-    whole but for a share `CUT`.
+    whole but for a share `CUT` where the frame allows that.
     """
     height = sheet.ink.shape[0]
     rows = np.flatnonzero(name.max(axis=1))
@@ -144,7 +145,7 @@ def place(
     if len(rows):
         highest, lowest = -rows[0], height - rows[-1] - 1
         top = float(np.clip(top, highest, lowest))
-        if rng.random() < CUT:
+        if frame.cuts and rng.random() < CUT:
             off = float(rng.uniform(0.05, 0.3)) * (rows[-1] - rows[0])
             top = highest - off if rng.random() < 0.5 else lowest + off
     room = (sheet.ink.shape[1] - name.shape[1]) / SCALE - 2
