@@ -134,16 +134,16 @@ def test_what_a_label_claims(
 
 def test_what_cannot_be_judged_is_set_aside_and_nothing_is_lost(recognizer: Recognizer) -> None:
     lines = [line("AB", None), line("AB", "  "), line("AB", "AXB"), line(None, "AB")]
-    lines = [replace(x, row=f"t.csv:{i}") for i, x in enumerate([*lines, line("AB", "AB")], 2)]
+    lines = [replace(x, row=f"t.csv:{i}") for i, x in enumerate([*lines, line("AB", "AB")], 8)]
     found = audit(recognizer, lines)
-    assert [x.row for x in found.findings] == ["t.csv:6"]
-    assert [x.row for x in found.aside] == ["t.csv:2", "t.csv:3", "t.csv:4", "t.csv:5"]
+    assert [x.row for x in found.findings] == ["t.csv:12"]
+    assert [x.row for x in found.aside] == ["t.csv:8", "t.csv:9", "t.csv:10", "t.csv:11"]
     whys = ["no text", "no text", "the alphabet lacks 'X'", "cannot read the image"]
     assert all(x.aside.startswith(why) for x, why in zip(found.aside, whys, strict=True))
     values = found.to_json()
     assert len(values["suggestions"]) == values["n"] == 1
     assert [x["row"] for x in values["set_aside"]] == [x.row for x in found.aside]
-    with pytest.raises(GroundTruthError, match=r"none of 4 lines .*t.csv:2: no text"):
+    with pytest.raises(GroundTruthError, match=r"none of 4 lines .*t.csv:8: no text"):
         audit(recognizer, lines[:4])
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LINES = 500  # shown; the CSV has all
 
 STYLE = """<style>
-.row { grid-template-columns: minmax(0, 300px) minmax(0, 1fr) 260px; }
+.row { grid-template-columns: minmax(0, 300px) minmax(0, 1fr) 285px; }
 .bar { position: sticky; top: 0; background: var(--ground); padding: 12px 0; z-index: 1; }
 button, input { font: inherit; color: inherit; background: var(--card); padding: 4px 10px;
   border: 1px solid var(--line); border-radius: 6px; }
