@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from math import inf, log
 from pathlib import Path
@@ -32,7 +33,8 @@ Network = Callable[[np.ndarray], np.ndarray]
 Reading = tuple[ctc.Decoded, list[Candidate]]  # how the best text is written; the texts, best first
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
-WINDOW = 1024  # pictures in memory at a time; some 15 MB of line images
+WINDOW = 256  # pictures begun at a time, of which two are in memory; some 8 MB of line images
+NETWORKS = 2  # batches in the network at a time; when one waits for Python, the other goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,21 @@ class Prediction:
         return values
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Pictures on their way: names, line images or why there is none, batches in the network."""
+
+    files: list[str] = field(default_factory=list)
+    lines: list[Grey | str] = field(default_factory=list)
+    batches: list[tuple[list[int], Future[np.ndarray]]] = field(default_factory=list)
+
+
 class Recognizer:
     """Reads line images with one model.
 
     Args:
         model: what the network's outputs mean, and how pictures become its input.
-        network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C).
+        network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
 
     Raises:
         ModelError: when the model's decoding needs a language that is missing or damaged.
@@ -148,11 +159,7 @@ class Recognizer:
         """Yield predictions in order as `read` does, with memory flat in the number of pictures."""
         if isinstance(sources, str | bytes):
             raise TypeError("sources is one picture; give a list of pictures")
-        rest = iter(sources)
-        # One picture after another: a crop takes 0.28 ms so, and 0.44 ms on two threads, which
-        # spend that time handing Python's lock to each other.
-        while window := [self._prepare(source) for source in islice(rest, WINDOW)]:
-            yield from self._read_window(window, batch_size)
+        return self._through(map(self._prepare, sources), batch_size)
 
     def read_lines(self, lines: Sequence[Grey], batch_size: int = 32) -> list[Prediction]:
         """Return a prediction for each line image (H, w) made with the model's own image spec.
@@ -160,26 +167,13 @@ class Recognizer:
         Raises:
             ImageError: when a line image has another height.
         """
-        if batch_size < 1:
-            raise OptionError(f"batch size is {batch_size}; it is at least 1")
-        groups: dict[int, list[int]] = defaultdict(list)  # canvas width -> indices
         for index, line in enumerate(lines):
             if line.ndim != 2 or line.shape[0] != self.model.image.height or not line.shape[1]:
                 raise ImageError(
                     f"line image {index} is {line.shape}; "
                     f"the model reads ({self.model.image.height}, w)"
                 )
-            groups[self.model.image.canvas_width(line.shape[1])].append(index)
-        log_probs: dict[int, np.ndarray] = {}  # index -> (T, C)
-        readings: dict[int, Reading] = {}
-        for width, group in groups.items():
-            for start in range(0, len(group), batch_size):
-                batch = group[start : start + batch_size]
-                rows = self._run([lines[index] for index in batch], width)  # (N, T, C)
-                log_probs.update(zip(batch, rows, strict=True))
-                readings.update(zip(batch, self._greedy(rows), strict=True))
-        readings |= self._searched(readings, log_probs)
-        return [self._prediction(readings[index], line) for index, line in enumerate(lines)]
+        return list(self._through((("", line) for line in lines), batch_size))
 
     def _prepare(self, source: Source | Input) -> tuple[str, Grey | str]:
         """Return the picture's name and its line image, or why there is none."""
@@ -190,16 +184,69 @@ class Recognizer:
         except ImageError as error:
             return source.file, str(error).removeprefix(f"{source.file}: ")
 
-    def _read_window(
-        self, prepared: list[tuple[str, Grey | str]], batch_size: int
+    def _through(
+        self, prepared: Iterator[tuple[str, Grey | str]], batch_size: int
     ) -> Iterator[Prediction]:
-        lines = [line for _, line in prepared if not isinstance(line, str)]
-        read = iter(self.read_lines(lines, batch_size=batch_size))
-        for file, line in prepared:
+        """Yield the predictions of names and line images (or why there is none), in order.
+
+        Other threads run the network, which needs no Python, while this one prepares a window of
+        pictures and decodes the one before.
+        """
+        if batch_size < 1:
+            raise OptionError(f"batch size is {batch_size}; it is at least 1")
+        pool = ThreadPoolExecutor(NETWORKS)
+        before = None
+        try:
+            while (window := self._begun(islice(prepared, WINDOW), batch_size, pool)).lines:
+                if before:
+                    yield from self._ended(before)
+                before = window
+            if before:
+                yield from self._ended(before)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _begun(
+        self,
+        prepared: Iterable[tuple[str, Grey | str]],
+        batch_size: int,
+        pool: ThreadPoolExecutor,
+    ) -> _Window:
+        """Return the pictures, with the network at work on batches of equal canvas width."""
+        window = _Window()
+        groups: dict[int, list[int]] = defaultdict(list)  # canvas width -> indices
+
+        def send(width: int) -> None:
+            group = groups.pop(width)
+            lines = [line for i in group if not isinstance(line := window.lines[i], str)]
+            window.batches.append((group, pool.submit(self._run, lines, width)))
+
+        for index, (file, line) in enumerate(prepared):
+            window.files.append(file)
+            window.lines.append(line)
+            if not isinstance(line, str):
+                width = self.model.image.canvas_width(line.shape[1])
+                groups[width].append(index)
+                if len(groups[width]) == batch_size:
+                    send(width)
+        for width in list(groups):
+            send(width)
+        return window
+
+    def _ended(self, window: _Window) -> Iterator[Prediction]:
+        """Yield the predictions of a window when the network is through."""
+        log_probs: dict[int, np.ndarray] = {}  # index -> (T, C)
+        readings: dict[int, Reading] = {}
+        for batch, future in window.batches:
+            rows = future.result()  # (N, T, C)
+            log_probs.update(zip(batch, rows, strict=True))
+            readings.update(zip(batch, self._greedy(rows), strict=True))
+        readings |= self._searched(readings, log_probs)
+        for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
             else:
-                yield replace(next(read), file=file)
+                yield replace(self._prediction(readings[index], line), file=file)
 
     def _run(self, lines: list[Grey], width: int) -> np.ndarray:
         """Return the network's log_probs (N, T, C) for lines on canvases of that width."""
@@ -306,6 +353,8 @@ def load_network(file: Path, threads: int) -> Network:
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Waiting threads that spin take the processor from those that prepare and decode.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors; warnings would land on stderr
     try:
         session = onnxruntime.InferenceSession(
