@@ -12,10 +12,11 @@ from PIL import Image
 
 from penname import metrics
 from penname.errors import GroundTruthError, OptionError
-from penname.evaluate import EvaluateOptions, Report, evaluate
+from penname.evaluate import EvaluateOptions, evaluate
 from penname.ground_truth.sources import GroundTruth
 from penname.line_image import Source
 from penname.recognizer import Prediction
+from penname.report import Report
 
 BROKEN = "cannot read the image"
 

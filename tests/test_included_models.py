@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from penname.alphabet import Alphabet
-from penname.evaluate import Report, evaluate
+from penname.evaluate import evaluate
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.line_image import Source, decode, line_image, on_canvas
 from penname.model_folder import INCLUDED, ModelFolder, included
@@ -18,6 +19,9 @@ from penname.recognizer import Recognizer
 from penname.training.graph import Exported
 from penname.training.options import TrainOptions
 from penname.training.start import from_model
+
+if TYPE_CHECKING:
+    from penname.report import Report
 
 DATA = Path(__file__).parent / "data"
 LIMIT = 16 * 2**20  # bytes a file of a model may have

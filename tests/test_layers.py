@@ -28,6 +28,7 @@ LAYERS = [
     {"ground_truth.tables", "ground_truth.cleaning", "ground_truth.pack_folder"},
     {"ground_truth.sources"},
     {"ground_truth.pack"},
+    {"report"},
     {"evaluate", "audit", "ground_truth.corrections"},
     {"audit_page"},
     {"calibrate"},
@@ -84,6 +85,7 @@ WINGS = {
     "commands": {"", "ground_truth", "synthesis", "training", "commands"},
 }
 ALSO = {
+    "report": {"ground_truth"},
     "evaluate": {"ground_truth"},
     "audit": {"ground_truth"},
     "calibrate": {"ground_truth"},
