@@ -97,6 +97,11 @@ def kind(name: str, class_name: str) -> Callable[[dict[str, Any]], object]:
     return lambda config: layer(config, name).update(class_name=class_name)
 
 
+def subclass(config: dict[str, Any]) -> None:
+    config["class_name"] = "Mine"
+    del config["config"]["output_layers"]
+
+
 def call_twice(config: dict[str, Any]) -> None:
     calls = layer(config, "pool")["inbound_nodes"]
     calls.append(calls[0])
@@ -128,7 +133,7 @@ def circle(config: dict[str, Any]) -> None:
             r"layer pool \(Lambda\) holds code, which is not run; save",
         ),
         (kind("pool", "Attention"), r"layer pool \(Attention\); it is not known \(docs/keras.md\)"),
-        (lambda config: config.update(class_name="Mine"), "the model is a Mine, whose graph is"),
+        (subclass, "the model is a Mine, whose graph is code and not in the file; rebuild it"),
         (call_twice, "layer pool is called 2 times; it may be called once"),
         (outputs("dense", "lstm"), r"the model has 2 outputs \(dense, lstm\), not 1"),
         (outputs("conv"), r"the model ends in conv \(Conv2D\), not in a softmax"),
@@ -147,6 +152,15 @@ def test_graphs_that_are_not_one_network_are_refused(
 ) -> None:
     with pytest.raises(ModelError, match=rf"m\.keras: .*{message}"):
         load_keras(changed(saved, edit, tmp_path / "m.keras"), KerasOptions())
+
+
+def test_a_class_made_of_a_graph_is_read_by_its_graph(saved: Path, tmp_path: Path) -> None:
+    named = changed(saved, lambda config: config.update(class_name="Mine"), tmp_path / "m.keras")
+    network, _, _ = load_keras(named, KerasOptions())
+    same, _, _ = load_keras(saved / "model.keras", KerasOptions())
+    images = torch.randint(0, 256, (1, 1, 16, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(network(images), same(images))
 
 
 @pytest.mark.parametrize("slices", ["[:, ::2]", "[:, 1:, 1:]", "[1:, 2:]"])

@@ -50,6 +50,7 @@ LAYERS = [
     {"training.graph"},
     {"training.keras_file", "training.keras_options"},
     {"training.keras_graph", "training.keras_origin", "training.keras_recurrent"},
+    {"training.keras_modules"},
     {"training.keras_layers"},
     {"training.progress", "training.start"},
     {"training.run"},

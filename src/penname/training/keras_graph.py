@@ -21,7 +21,6 @@ SLICES = ("GetItem", "SlicingOpLambda")  # y[:, 2:, :] in Keras 3 and in Keras 2
 FLATTEN = "TimeDistributed(Flatten)"
 MERGES = ("Add", "Concatenate")  # what may take several inputs
 MAX_LAYERS = 400  # a CRNN has some 30
-MODELS = ("Functional", "Model", "Sequential")
 
 Cut: TypeAlias = "tuple[int | None, int | None]"  # start and stop, as in y[:, start:stop, :]
 
@@ -43,20 +42,19 @@ def read_graph(config: Mapping[str, Any]) -> list[Node]:
     Raises:
         ModelError: the model is not a graph of layers, or more than one thing comes out of it.
     """
-    kind = config["class_name"]
-    if kind not in MODELS:
+    kind, inner = config["class_name"], config["config"]
+    if kind == "Sequential":
+        layers = inner if isinstance(inner, list) else inner["layers"]  # a list before Keras 2.2
+        nodes = list(_sequence(layers))
+        outputs = [nodes[-1].name]
+    elif "output_layers" in inner:  # a functional model, or a class with a training step made of it
+        nodes = [_node(layer) for layer in inner["layers"]]
+        outputs = _names(inner["output_layers"])
+    else:
         raise ModelError(
             f"the model is a {kind}, whose graph is code and not in the file; "
             "rebuild it with the functional API in Keras and save that"
         )
-    inner = config["config"]
-    layers = inner if isinstance(inner, list) else inner["layers"]  # a list before Keras 2.2
-    if kind == "Sequential":
-        nodes = list(_sequence(layers))
-        outputs = [nodes[-1].name]
-    else:
-        nodes = [_node(layer) for layer in layers]
-        outputs = _names(inner["output_layers"])
     return _ancestors({node.name: node for node in nodes}, outputs)
 
 

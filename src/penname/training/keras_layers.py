@@ -1,8 +1,7 @@
 """The PyTorch twin of each Keras layer, with its weights (docs/keras.md has the table).
 
-Between layers a picture is (N, C, H, W), where Keras has (N, H, W, C); everything else has the same
-order in both. A layer that looks at the order of axes (Reshape, Permute, Dense) is wrapped in
-`KerasOrder`.
+A builder takes a layer of the file, refuses options it does not know, and puts Keras's weights
+into PyTorch's order. `TWINS` has them by Keras's class name.
 """
 
 from __future__ import annotations
@@ -11,10 +10,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from penname.errors import ModelError
 from penname.training.keras_graph import FLATTEN, SLICES, Cut, Node
+from penname.training.keras_modules import (
+    PICTURE,
+    BatchNorm,
+    HardSigmoid,
+    KerasOrder,
+    Merge,
+    Permute,
+    Reshape,
+    Shape,
+    Slice,
+)
 from penname.training.keras_recurrent import GATES, Backwards, Bidirectional, Cell, one_way
 
 if TYPE_CHECKING:
@@ -23,9 +33,7 @@ if TYPE_CHECKING:
     from penname.training.keras_file import Weights
 
 Pair = tuple[int, int]
-Shape = tuple[int, ...]
 
-PICTURE = 4  # axes of a picture; frames have 3
 AXES = {1: 2, 2: 3, 3: 1, -3: 2, -2: 3, -1: 1}  # of a picture: Keras's number to torch's
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -86,93 +94,6 @@ def twin(node: Node, weights: Weights, shapes: list[Shape], version: str) -> nn.
     except ModelError as error:
         raise ModelError(f"layer {node.name} ({node.kind}): {error}") from None
     return module.eval()
-
-
-class KerasOrder(nn.Module):
-    """Runs a module on pictures in Keras's order of axes, channels last."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Return (N, C, H, W) for a picture, and anything else as it is."""
-        x = self.module(*(x.permute(0, 2, 3, 1) if x.ndim == PICTURE else x for x in inputs))
-        return x.permute(0, 3, 1, 2) if x.ndim == PICTURE else x  # type: ignore[no-any-return]
-
-
-class Reshape(nn.Module):
-    """Gives all axes but the first another shape."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, *shape)."""
-        return x.reshape(x.shape[0], *self.shape)
-
-
-class Permute(nn.Module):
-    """Puts the axes after the first into another order, counted from 1."""
-
-    def __init__(self, order: Shape) -> None:
-        super().__init__()
-        self.order = order
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, ...) in the new order."""
-        return x.permute(0, *self.order)
-
-
-class Slice(nn.Module):
-    """Cuts frames off: y[:, start:stop, :]."""
-
-    def __init__(self, cut: Cut) -> None:
-        super().__init__()
-        self.cut = slice(*cut)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, fewer T, C)."""
-        return x[:, self.cut]
-
-
-class BatchNorm(nn.Module):
-    """Batch norm over one axis, which torch wants second."""
-
-    def __init__(self, norm: nn.Module, axis: int) -> None:
-        super().__init__()
-        self.norm, self.axis = norm, axis
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the same shape."""
-        if self.axis == 1:
-            return self.norm(x)  # type: ignore[no-any-return]
-        return self.norm(x.transpose(self.axis, 1)).transpose(self.axis, 1)  # type: ignore[no-any-return]
-
-
-class Merge(nn.Module):
-    """Adds or joins what several layers return."""
-
-    def __init__(self, axis: int | None) -> None:
-        super().__init__()
-        self.axis = axis
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the sum, or the tensors joined along an axis."""
-        return torch.stack(inputs).sum(0) if self.axis is None else torch.cat(inputs, self.axis)
-
-
-class HardSigmoid(nn.Module):
-    """A sigmoid of three straight lines; its slope is 1/5 in Keras 2 and 1/6 in Keras 3."""
-
-    def __init__(self, slope: float) -> None:
-        super().__init__()
-        self.slope = slope
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return values in 0..1."""
-        return torch.clamp(self.slope * x + 0.5, 0, 1)
 
 
 def activation(value: Any, layer: Layer) -> nn.Module:
@@ -289,6 +210,25 @@ def _batch_norm(layer: Layer) -> nn.Module:
     return BatchNorm(norm, AXES[axis] if layer.picture else axis % 3)
 
 
+def _layer_norm(layer: Layer) -> nn.Module:
+    _only(layer, rms_scaling=False)
+    if layer.config["axis"] not in (-1, [-1], [len(layer.shapes[0]) - 1]):
+        raise ModelError(f"axis is {layer.config['axis']}; only the last one is known")
+    center, scale = layer.config.get("center", True), layer.config.get("scale", True)
+    gamma, beta = _weights(layer, scale, center)
+    norm = nn.LayerNorm(_features(layer), eps=layer.config["epsilon"])
+    if gamma is not None:
+        _fill(norm, weight=gamma)
+    if beta is not None:
+        _fill(norm, bias=beta)
+    return KerasOrder(norm)
+
+
+def _features(layer: Layer) -> int:
+    """Return the size of Keras's last axis."""
+    return layer.shapes[0][1 if layer.picture else -1]
+
+
 def _max_pooling(layer: Layer) -> nn.Module:
     _only(layer, data_format="channels_last")
     size = _pair(layer.config.get("pool_size", 2))
@@ -383,6 +323,7 @@ TWINS: dict[str, Callable[[Layer], nn.Module]] = {
     "GaussianNoise": lambda _: nn.Identity(),
     "GRU": _direction,
     "LSTM": _direction,
+    "LayerNormalization": _layer_norm,
     "LeakyReLU": _leaky_relu,
     "MaxPooling2D": _max_pooling,
     "Permute": lambda layer: KerasOrder(Permute(tuple(layer.config["dims"]))),
