@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penname.cores import cores
+from penname.ctc import frames_needed
+from penname.errors import OptionError
 from penname.ground_truth.pack import PackWriter
 from penname.line_image import ImageSpec, line_image
 from penname.options import to_json
@@ -24,6 +26,8 @@ from penname.synthesis.render import render
 if TYPE_CHECKING:
     from pathlib import Path
 
+STRIDE = 4  # pixels of a frame
+TRIES = 20  # pictures in a row that may be too narrow for their text
 CHUNK = 256  # pictures a worker makes at a time
 Progress = Callable[[int, int], None]  # pictures made, pictures in all
 Made = list[tuple[np.ndarray, str, str, str]]  # line image, text, source, split
@@ -44,6 +48,7 @@ def synthesise(
 
     Raises:
         GroundTruthError: when a file of the data folder is missing or unreadable, naming it.
+        OptionError: when the texts do not fit line images of this width.
     """
     spec = spec or ImageSpec()
     kit = Kit(data, options.flatten, options.text)
@@ -89,7 +94,19 @@ def _chunk(start: int, options: SynthOptions, spec: ImageSpec, kit: Kit | None =
     made: Made = []
     for i in range(start, min(start + CHUNK, options.lines)):
         rng = np.random.default_rng([options.seed, i])
-        grey, text, source = render(None, rng, kit, options)
+        image, text, source = _legible(rng, kit, options, spec)
         split = "validation" if rng.random() < options.validation else "train"
-        made.append((line_image(grey, spec), text, source, split))
+        made.append((image, text, source, split))
     return made
+
+
+def _legible(
+    rng: np.random.Generator, kit: Kit, options: SynthOptions, spec: ImageSpec
+) -> tuple[np.ndarray, str, str]:
+    """Return a line image wide enough for its text, with that and its source."""
+    for _ in range(TRIES):
+        grey, text, source = render(None, rng, kit, options)
+        image = line_image(grey, spec)
+        if frames_needed(options.alphabet.encode(text)) <= image.shape[1] // STRIDE:
+            return image, text, source
+    raise OptionError(f"max_width {spec.max_width} is too narrow for texts such as {text!r}")

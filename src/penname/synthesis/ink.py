@@ -36,6 +36,7 @@ class Hand:
     sizes: float  # standard deviation of a letter's size around 1
     joined: bool = False  # the letters of a word are drawn in one go
     space: float = 0.55  # between two words, caps
+    flex: float = 0.0  # how much thicker a pointed pen is going down
     running: bool = False  # running text, in which any font goes and hairlines stay
 
     @classmethod
@@ -63,12 +64,13 @@ class Hand:
             gap=float(0.02 + 0.2 * u[0] ** 1.5),
             pitch=0.0,
             spread=float(0.3 + 1.2 * u[1]),
-            thickness=float(1.9 + 2.2 * u[2] ** 1.5 + (2.0 * u[3] if u[4] < 0.12 else 0.0)),
+            thickness=float(1.8 + 1.7 * u[2] ** 1.5 + (2.0 * u[3] if u[4] < 0.12 else 0.0)),
             slant=float(rng.normal(0.2, 0.22)),
             turn=float(rng.normal(0.0, 0.003)),
             wobble=float(0.01 + 0.04 * u[5]),
             sizes=float(0.02 + 0.06 * u[6]),
             joined=bool(u[7] < 0.75),
+            flex=float(rng.uniform(0.4, 1.6)) if rng.random() < 0.45 else 0.0,
             running=True,
             space=float(np.clip(rng.normal(0.75, 0.25), 0.3, 1.6)),
         )
@@ -106,20 +108,21 @@ def places(
     return left, int(np.ceil((left + widths).max())) + 2
 
 
-def stamped(ink: Ink, lines: list[Polyline], thickness: np.ndarray | float) -> None:
+def stamped(ink: Ink, lines: list[Polyline], thickness: float) -> None:
     """Draw polylines into `ink` in place, as round dots less than half a pixel apart.
 
-    `thickness` in half pixels is one number, or one per line.
+    `thickness` is in half pixels.
     """
     points = np.concatenate(lines)
     lengths = np.array([len(line) for line in lines])
-    stamped_points(ink, points, lengths, thickness)
+    stamped_points(ink, points, lengths, np.full(len(points), thickness))
 
 
-def stamped_points(
-    ink: Ink, points: Polyline, lengths: np.ndarray, thickness: np.ndarray | float
-) -> None:
-    """Draw lines of `lengths` points each, which follow each other in `points`, into `ink`."""
+def stamped_points(ink: Ink, points: Polyline, lengths: np.ndarray, thickness: np.ndarray) -> None:
+    """Draw lines of `lengths` points each, which follow each other in `points`, into `ink`.
+
+    `thickness` (P,) is that of the pen at each point, in half pixels.
+    """
     step = np.diff(points, axis=0)
     count = (np.abs(step).max(axis=1) * 1.5).astype(np.intp) + 1
     count[np.cumsum(lengths[:-1]) - 1] = 1  # the pen is up from line to line
@@ -127,8 +130,7 @@ def stamped_points(
     along = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
     dots = points[at] + step[at] * (along / count[at])[:, None]
     dots = np.concatenate((dots, points[-1:]))
-    wide = np.repeat(np.broadcast_to(thickness, len(lengths)), lengths)[np.append(at, -1)]
-    _dot(ink, dots, wide)
+    _dot(ink, dots, thickness[np.append(at, -1)])
 
 
 def _dot(ink: Ink, dots: np.ndarray, wide: np.ndarray) -> None:

@@ -107,7 +107,7 @@ def developed(
 
 def _pressed_together(ink: Ink, rng: np.random.Generator) -> Ink:
     """Return the ink made narrower, as most hands of the time are."""
-    size = max(4, round(ink.shape[1] * float(np.clip(rng.normal(0.82, 0.12), 0.55, 1.1))))
+    size = max(4, round(ink.shape[1] * float(np.clip(rng.normal(0.93, 0.14), 0.6, 1.3))))
     picture = Image.fromarray(ink).resize((size, ink.shape[0]), Image.Resampling.BILINEAR)
     return np.asarray(picture)
 

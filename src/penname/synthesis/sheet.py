@@ -18,23 +18,19 @@ if TYPE_CHECKING:
 
     from penname.synthesis.kit import Kit, SynthOptions
 
-CELL = (392, 76)  # pixels around a crop at its own size
 TABLE = 190  # grey of the table that the crops lie on
+NAMES, LINES = (4, 392, 76), (2, 720, 52)  # columns, and the cell of a crop in pixels
+GREYS = 48  # kept in the file, which is for the eye
+LINE_HEIGHT = 48  # of lines, whose own heights would tell them apart
 
 
 def contact_sheet(
-    out_png: Path,
-    n: int,
-    real: Path | None,
-    *,
-    kit: Kit,
-    options: SynthOptions,
-    columns: int = 4,
-    zoom: int = 1,
+    out_png: Path, n: int, real: Path | None, *, kit: Kit, options: SynthOptions
 ) -> None:
     """Write a PNG of `n` synthetic crops, with `n` real ones in every other column if given.
 
-    `real` is a Parquet table with a column image {bytes}; its rows are drawn by the seed.
+    Names are shown at their own size, lines at one height and cut where they are longer than a
+    column. `real` is a Parquet table with a column image {bytes}; its rows are drawn by the seed.
 
     Raises:
         GroundTruthError: when `real` cannot be read.
@@ -44,13 +40,16 @@ def contact_sheet(
     if real is not None:
         others = _real(real, n, np.random.default_rng(options.seed))
         crops = [crop for pair in zip(crops, others, strict=False) for crop in pair]
-    wide, high = CELL[0] * zoom, CELL[1] * zoom
+    columns, wide, high = LINES if options.look == "lines" else NAMES
     page = Image.new("L", (columns * wide, -(-len(crops) // columns) * high), TABLE)
     for i, crop in enumerate(crops):
         picture = Image.fromarray(crop)
-        picture = picture.resize((picture.width * zoom, picture.height * zoom))
+        if options.look == "lines":
+            width = round(picture.width * LINE_HEIGHT / picture.height)
+            picture = picture.resize((width, LINE_HEIGHT))
+            picture = picture.crop((0, 0, min(width, wide - 4), LINE_HEIGHT))
         page.paste(picture, (i % columns * wide, i // columns * high))
-    page.save(out_png)
+    page.quantize(GREYS).save(out_png, optimize=True)
 
 
 def _real(path: Path, n: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -262,6 +262,15 @@ def _penned(
 ) -> Ink:
     ink = np.zeros((canvas_height(hand.cap), width + 2), np.uint8)
     if len(points):
-        wide = hand.thickness * (1 + rng.normal(0, 0.12, len(lengths)))
+        wide = np.repeat(hand.thickness * (1 + rng.normal(0, 0.12, len(lengths))), lengths)
+        if hand.flex:
+            wide *= 1 - 0.25 * hand.flex + hand.flex * _downward(points)
         stamped_points(ink, points, lengths, np.maximum(wide, THINNEST))
     return ink
+
+
+def _downward(points: Polyline) -> np.ndarray:
+    """Return how much the pen goes down at each point, 0 to 1, smoothly."""
+    step = np.diff(points, axis=0, append=points[-1:])
+    down = np.clip(step[:, 1] / np.maximum(np.hypot(step[:, 0], step[:, 1]), 0.1), 0, 1)
+    return np.convolve(down, np.full(5, 0.2), "same") if len(down) > 5 else down
