@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import bars
@@ -51,13 +52,19 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_models_learn_from_the_other_folds_and_judge_every_line_once(tmp_path: Path) -> None:
     judged = []
-    for folder, held in cross_fit(lines, tmp_path, 2, epochs=1):
+    names = tmp_path / "names.csv"
+    names.write_text("name,count\nHEAD,3\n")
+    for folder, held in cross_fit(lines, tmp_path / "work", 2, epochs=1, language=names):
         numbered = list(held)
         pack = Pack.open(folder.parent / "pack")
         assert not set(pack.files) & {line.file for _, line in numbered}
         assert len(pack) + len(numbered) == len(TEXTS)
         assert set(pack.splits) == {"train"}
-        judged += list(judge(Recognizer.load(folder), numbered))
+        recognizer = Recognizer.load(folder)
+        assert recognizer.language
+        head, face = (recognizer.model.alphabet.encode(text) for text in ("HEAD", "FACE"))
+        assert np.subtract(*recognizer.language.log_prob([head, face])) > 3
+        judged += list(judge(recognizer, numbered))
     audit = rank(judged, "both")
     found = [x.file for x in (*audit.findings, *audit.aside)]
     assert sorted(found) == [line.file for line in lines()]
@@ -103,6 +110,8 @@ def test_work_goes_on_fold_by_fold_and_is_of_one_data_set(
     for count, epochs in ((2, 2), (3, 3)):
         with pytest.raises(TrainingError, match="choose another --work"):
             list(cross_fit(lines, tmp_path, count, epochs=epochs))
+    with pytest.raises(TrainingError, match="choose another --work"):
+        list(cross_fit(lines, tmp_path, 3, epochs=2, language=tmp_path / "names.csv"))
     relabelled = [replace(line, text="A") for line in lines()]
     with pytest.raises(TrainingError, match="choose another --work"):
         list(cross_fit(lambda: relabelled, tmp_path, 3, epochs=2))

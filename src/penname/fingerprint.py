@@ -1,8 +1,8 @@
 """Fingerprint: a line image made very small, and which pictures are nearly the same.
 
 Two prints are compared by correlation, so paper and contrast do not count. Measured on names
-(docs/log.md): no two different crops reach `NEAR`, though they share printed words; nine in ten that
-were compressed again or have noise do, and most that were scaled or cut otherwise do not.
+(docs/log.md): no two different crops reach `NEAR`, though they share printed words; nine in ten of
+those compressed again or with noise do, and most of those scaled or cut otherwise do not.
 """
 
 from __future__ import annotations

@@ -43,6 +43,8 @@ def flags(sub: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="fine-tune this model, not trained on the data",
     )
+    text = "texts that decoding prefers: name,count (default: those of the other parts)"
+    add("--language", type=Path, metavar="FILE", help=text)
     add("--epochs", type=int, default=40, metavar="N", help="passes over their lines (default: 40)")
     review = sub.add_argument_group("after review")
     add = review.add_argument
@@ -91,6 +93,7 @@ def _audit(arguments: argparse.Namespace) -> Audit:
         arguments.cross_fit,
         epochs=arguments.epochs,
         start=arguments.start,
+        language=arguments.language,
     )
     judged = (x for model, held in folds for x in judge(Recognizer.load(model), held))
     return rank(judged, f"{arguments.cross_fit} cross-fitted models")

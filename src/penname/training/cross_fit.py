@@ -1,8 +1,9 @@
 """Cross-fitting: models for the audit of ground truth, none trained on the lines it judges.
 
 The lines are dealt into K folds, a writer's (else a picture's) all into one; for each fold a model
-is trained on the other folds, with their texts as its language. A folder of work holds, for each
-fold, the table, the pack, the run and the model folder, so what was stopped goes on.
+is trained on the other folds, with their texts as its language where none is given. A folder of
+work holds, for each fold, the table, the pack, the run and the model folder, so what was stopped
+goes on.
 """
 
 from __future__ import annotations
@@ -47,15 +48,18 @@ class _Plan:
     spec: ImageSpec
     training: TrainOptions
     start: Start
+    language: Path | None
 
     @classmethod
-    def of(cls, lines: Iterable[GroundTruth], epochs: int, start: str | None) -> _Plan:
+    def of(
+        cls, lines: Iterable[GroundTruth], epochs: int, start: str | None, language: Path | None
+    ) -> _Plan:
         """Return a plan for models that write the characters of all lines, or those of a model."""
         if start is None:
             texts = [nfc(line.text or "") for line in lines]
             characters = Alphabet.of(text for text in texts if text.upper() not in MARKERS)
             packing = PackOptions(validation=0.0, alphabet=characters.characters)
-            return cls(packing, ImageSpec(), TrainOptions(epochs=epochs), no_start)
+            return cls(packing, ImageSpec(), TrainOptions(epochs=epochs), no_start, language)
         model = ModelFolder.load(start)
         cleaning = replace(cleaning_for(model.alphabet), alphabet=model.alphabet.characters)
         return cls(
@@ -65,6 +69,7 @@ class _Plan:
                 epochs=epochs, preset=model.training["options"]["preset"], learning_rate=FINE
             ),
             from_model(start),
+            language,
         )
 
 
@@ -75,6 +80,7 @@ def cross_fit(
     *,
     epochs: int,
     start: str | None = None,
+    language: Path | None = None,
 ) -> Iterator[tuple[Path, Iterator[Numbered]]]:
     """Yield, fold by fold, a model folder and the numbered lines that it was not trained on.
 
@@ -84,6 +90,8 @@ def cross_fit(
         folds: how many models are trained.
         epochs: passes over the lines of a fold.
         start: a model to fine-tune that was not trained on these lines; None is random weights.
+        language: a list of texts that decoding prefers; None is those of the other folds, which
+            are too few where the data is small (docs/log.md).
 
     Raises:
         OptionError: fewer than two folds.
@@ -91,8 +99,9 @@ def cross_fit(
     """
     if folds < 2:
         raise OptionError(f"{folds} folds: give at least 2, so that each has others to learn from")
-    plan = _Plan.of(read(), epochs, start)
-    _claim(work, {"folds": folds, "epochs": epochs, "start": start, "lines": _digest(read())})
+    plan = _Plan.of(read(), epochs, start, language)
+    choices = {"folds": folds, "epochs": epochs, "start": start, "language": str(language)}
+    _claim(work, {**choices, "lines": _digest(read())})
     for fold in range(folds):
         place = work / f"fold-{fold + 1}"
         if not (place / "model" / "model.json").exists():
@@ -148,7 +157,7 @@ def _train(lines: Iterable[GroundTruth], place: Path, plan: _Plan) -> None:
     if not train([pack], run, plan.training, resume=True, start=plan.start).finished:
         raise TrainingError(f"{run} was stopped; give the same command again to go on")
     _write_names(Pack.open(pack).texts, names)
-    export_model(run, place / "model", place.name, language=names)
+    export_model(run, place / "model", place.name, language=plan.language or names)
 
 
 def _write_names(texts: Iterable[str], file: Path) -> None:
