@@ -11,8 +11,8 @@
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${START:=synthetic}" "${LINES:=200000}" "${BATCH:=512}" "${CROPS:=60000}" "${SIZES:=100 297 1000 3000 9500}"
-  : "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda cuda cuda}"
+  : "${START:=synthetic}" "${LINES:=200000}" "${BATCH:=512}" "${CROPS:=40000}" "${SIZES:=100 297 1000 3000 9500}"
+  : "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda}"
 else
   : "${START:=latin}" "${LINES:=40000}" "${BATCH:=64}" "${CROPS:=4000}" "${SIZES:=100 297 1000}"
   : "${SEEDS:=1}" "${DEVICES:=cpu}"

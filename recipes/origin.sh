@@ -12,7 +12,7 @@
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${LINES:=20000}" "${EPOCHS:=10}" "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda cuda cuda cuda}" "${MIX:=1,1,1}"
+  : "${LINES:=10000}" "${EPOCHS:=6}" "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda cuda cuda cuda}" "${MIX:=1,1,1}"
 else # two cores: about two hours
   : "${LINES:=10000}" "${EPOCHS:=4}" "${SEEDS:=1}" "${DEVICES:=cpu}" "${MIX:=1,1,1}"
 fi

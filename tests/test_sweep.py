@@ -81,6 +81,14 @@ def test_a_list_of_runs_is_taken_as_it_is(tmp_path: Path) -> None:
     ]
 
 
+def test_the_sweep_in_the_docs_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "experiments.md").read_text("utf-8")
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    runs = read_plan(written(tmp_path, text), tmp_path)
+    assert len(runs) == 3 * 2 * 2
+    assert f"`{runs[0].out.name}`" in page
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
