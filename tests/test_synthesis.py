@@ -23,7 +23,7 @@ from penname.options import from_json, to_json
 from penname.synthesis import Kit, SynthOptions, contact_sheet, render, synthesise
 from penname.synthesis.corpus import LATIN, Corpus
 from penname.synthesis.damage import RATES, Damage, Spot, damaged
-from penname.synthesis.fonts import Fonts
+from penname.synthesis.fonts import WANTED, Fonts
 from penname.synthesis.ink import Hand, places, stamped, with_thickness
 from penname.synthesis.look_names import Frame, place
 from penname.synthesis.marks import marks_of, spelled, writable
@@ -217,6 +217,11 @@ def test_a_font_writes_what_its_table_of_characters_has(data: Path) -> None:
     fonts = Fonts.load(data / "handwriting_fonts.zip")
     assert fonts.can_write("12 rue de l'Arc, (Lyon)?")
     assert not fonts.can_write("été")  # Pillow's font has ASCII alone
+    font = ImageFont.load_default(24)  # FreeType's own answer: what it lacks looks like U+FFFF
+    missing = bytes(font.getmask("\uffff"))
+    assert len(WANTED) > 130
+    for character in WANTED:
+        assert fonts.can_write(character) == (bytes(font.getmask(character)) != missing), character
 
 
 def test_texts_fit_their_line_images_or_the_width_is_named(
