@@ -356,6 +356,20 @@ def test_a_strict_lexicon_may_find_nothing_to_read(recognizer: Recognizer, lexic
     assert blank.text == ""
 
 
+def test_a_certain_reading_is_searched_when_a_strict_lexicon_lacks_it(
+    searching: Recognizer, lexicon: Path
+) -> None:
+    model = replace(searching.model, decoding=DecodingOptions(certain=0.5))
+    strict = Recognizer(model, searching.network).with_lexicon(lexicon, strict=True)
+    (plain, listed, other) = (
+        reader.read([bars(text)])[0]
+        for reader, text in ((searching, "JADE"), (strict, "JADE"), (strict, "JADD"))
+    )
+    assert (listed.text, other.text) == ("JADE", "JADE")
+    assert listed.alternatives == ()  # as it was certain
+    assert other.confidence < 0.1 < plain.confidence
+
+
 def half_blank(network: Network) -> Network:
     """Return the network in doubt of every blank: half of it is spread over the characters."""
 

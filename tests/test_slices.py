@@ -53,7 +53,7 @@ def test_few_sizes_are_slices_and_many_are_thirds() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_pieces_of_ink_touch_along_sides_or_corners(seed: int) -> None:
     ink = np.random.default_rng(seed).random((17, 23)) < 0.35
-    piece, rows, starts, ends = slices._pieces(ink)
+    piece, rows, starts, ends = slices.pieces(ink)
     painted = np.full(ink.shape, -1)
     for number, row, start, end in zip(piece, rows, starts, ends, strict=True):
         painted[row, start:end] = number

@@ -119,7 +119,7 @@ def look(source: Source) -> Look | None:
     ink = away > max(float(away.max()) / 2, FAINT)
     if not ink.any():
         return None
-    piece, rows, starts, ends = _pieces(ink)
+    piece, rows, starts, ends = pieces(ink)
     printed = _printed(piece, rows, starts, ends)
     for run in np.flatnonzero(printed[piece]):
         ink[rows[run], starts[run] : ends[run]] = False
@@ -166,8 +166,8 @@ def _printed(
     return np.asarray(middle | near[middle].any(axis=0) | near[:, middle].any(axis=1))
 
 
-def _pieces(ink: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the runs of ink in each row and the piece of each: four arrays (R,)."""
+def pieces(ink: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the piece, row, start and end of each run of ink in a row: four arrays (R,)."""
     width = ink.shape[1] + 2
     steps = np.diff(np.pad(ink, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     rows, starts = np.nonzero(steps == 1)
