@@ -84,7 +84,7 @@ def tall() -> Any:
     image = keras.Input((32, 90, 3))
     x = layers.Conv2D(6, (5, 4), strides=(1, 2), padding="same", use_bias=False)(image)
     x = layers.BatchNormalization(scale=False, epsilon=0.01)(x)
-    x = layers.MaxPooling2D((3, 2), strides=(2, 1), padding="same")(layers.LeakyReLU()(x))
+    x = layers.MaxPooling2D((3, 2), strides=(2, 1), padding="same")(layers.LeakyReLU(0.15)(x))
     x = layers.ZeroPadding2D((0, 1))(x)
     x = layers.Conv2D(8, (2, 3), dilation_rate=(2, 1), activation="mish")(x)
     x = layers.MaxPooling2D((2, 1))(x)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 30  # of a file and of one array in it; a CRNN has some 10 MB
 MAX_CONFIG = 1 << 24  # bytes of architecture; a CRNN has some 20 kB
+ADVICE = "save the model in Keras as .keras or .h5"
 PARTS = ("layer", "forward_layer", "backward_layer", "cell")  # groups of a layer, in Keras's order
 DAMAGE = (AttributeError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile)
 
@@ -51,6 +52,8 @@ def read_keras(path: Path) -> KerasFile:
         ModelError: no such file, neither of these, damaged, or not to be trusted.
     """
     try:
+        if path.is_dir():
+            raise ModelError(f"{path}: a folder; {ADVICE}")
         with path.open("rb") as file:
             if zipfile.is_zipfile(file):
                 return _from_zip(path, file)
@@ -61,7 +64,7 @@ def read_keras(path: Path) -> KerasFile:
         raise ModelError(f"{path}: damaged, or not a Keras model ({error})") from error
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from error
-    raise ModelError(f"{path}: not a Keras file; save the model in Keras as .keras or .h5")
+    raise ModelError(f"{path}: not a Keras file; {ADVICE}")
 
 
 def _from_zip(path: Path, file: Any) -> KerasFile:

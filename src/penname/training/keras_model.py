@@ -34,9 +34,8 @@ from penname.training.model import parameters
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from penname.training.keras_modules import Shape
     from penname.training.keras_options import KerasOptions
-
-Shape = tuple[int, ...]
 
 IMPOSSIBLE = -100.0  # log probability of the characters in a frame that was cut off
 MAX_SIDE = 4096  # pixels of the input; a line is some 256 x 64
@@ -138,6 +137,7 @@ class Imported(nn.Module):
         return torch.cat([*before, log_probs, *after], 1)
 
 
+@torch.no_grad()
 def load_keras(path: Path, options: KerasOptions) -> tuple[Imported, ImageSpec, str]:
     """Return the network in a Keras file, its image spec, and the Keras that wrote it.
 
