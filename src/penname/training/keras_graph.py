@@ -163,7 +163,7 @@ def _without_loss(nodes: dict[str, Node], name: str) -> str:
     """
     node = nodes[name]
     computed = [other for other in node.inputs if nodes[other].kind != INPUT]
-    takes_labels = len(computed) < len(node.inputs) and node.kind not in MERGES
+    takes_labels = len(computed) < len(node.inputs)
     named = "ctc" in (f"{node.kind} {name}" if node.kind == "Lambda" else node.kind).lower()
     return computed[0] if (takes_labels or named) and len(computed) == 1 else name
 
