@@ -239,7 +239,7 @@ class Columns(nn.Module):
 
 
 def pylaia(bench: Bench) -> nn.Module:
-    """PyLaia's CRNN: 16/16/32/32 convolutions, LeakyReLU, three pools, three BiLSTM layers."""
+    """Return PyLaia's CRNN: convolutions of 16/16/32/32, three pools, three BiLSTM layers."""
     layers: list[nn.Module] = []
     for inputs, outputs, pool in ((1, 16, 2), (16, 16, 2), (16, 32, 2), (32, 32, 0)):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs)]
@@ -248,17 +248,18 @@ def pylaia(bench: Bench) -> nn.Module:
 
 
 def kraken(bench: Bench) -> nn.Module:
-    """Kraken's default: Cr3,13,32 Mp Cr3,13,32 Mp Cr3,9,64 Mp Cr3,9,64, three BiLSTM layers."""
+    """Return kraken's default network, its cells fitted to our number of weights."""
+    return sized(bench, lambda cells: Columns(kraken_layers(), bench.height, cells, 0.5))
+
+
+def kraken_layers() -> list[nn.Module]:
+    """Return the convolutions Cr3,13,32 Mp2 Cr3,13,32 Mp2 Cr3,9,64 Mp2 Cr3,9,64."""
     layers: list[nn.Module] = []
-    for inputs, outputs, wide, pool in (
-        (1, 32, 13, 2),
-        (32, 32, 13, 2),
-        (32, 64, 9, 2),
-        (64, 64, 9, 0),
-    ):
+    convolutions = ((1, 32, 13, 2), (32, 32, 13, 2), (32, 64, 9, 2), (64, 64, 9, 0))
+    for inputs, outputs, wide, pool in convolutions:
         layers += [nn.Conv2d(inputs, outputs, (3, wide), padding=(1, wide // 2)), nn.ReLU()]
         layers += [nn.Dropout2d(0.1)] + ([nn.MaxPool2d(pool)] if pool else [])
-    return sized(bench, lambda cells: Columns(layers, bench.height, cells, 0.5))
+    return layers
 
 
 def sized(bench: Bench, make: Callable[[int], nn.Module]) -> nn.Module:

@@ -19,6 +19,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 def benchmark(name: str) -> ModuleType:
+    sys.path[:0] = [str(BENCHMARKS)] * (str(BENCHMARKS) not in sys.path)
     spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCHMARKS / f"{name}.py")
     assert spec
     assert spec.loader
@@ -74,3 +75,30 @@ def test_multiplications_are_counted() -> None:
     steps, layers = 10, 2 * (4 * 7 * (3 + 7) + 4 * 7 * (14 + 7))
     wanted = convolution + steps * layers + steps * 14 * 4
     assert benchmark("training").multiplications(Small(), 16, 20) == wanted
+
+
+def test_reading_is_timed_beside_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Path(__file__).parent / "data" / "names" / "names.csv"
+    words = f"--data {table} --rounds 1 --limit 6 --few 2 --readers".split()
+    module = benchmark("reading")
+    monkeypatch.setattr(module, "BATCHES", (1, 4))
+    monkeypatch.setitem(module.READERS, "tesseract", lambda model: lambda pictures: [])
+    module.main([*words, "penname", "tesseract"])
+    report = last_line(capsys)
+    assert report["n"] == 6
+    assert report["penname_times"]["penname"] == 1
+    assert report["penname_times"]["tesseract"] < 1  # ours does something
+    assert list(report["one_picture_ms"]) == ["penname"]
+    assert report["cold_start"]["cpu_s"] > 0
+    assert list(report["per_second_by_batch"]) == ["1", "4"]
+
+
+def test_packing_is_timed_at_each_size(capsys: pytest.CaptureFixture[str]) -> None:
+    crops = str(Path(__file__).parent / "data" / "names")
+    benchmark("packing").main(["--crops", crops, "--sizes", "20", "40"])
+    report = last_line(capsys)
+    assert report["crops"] == 30
+    assert list(report["sizes"]) == ["20", "40"]
+    assert all(20e6 < 1e6 * each["megabytes"] < 1e9 for each in report["sizes"].values())
