@@ -177,6 +177,15 @@ def test_weights_alone_are_read_as_the_origin(tmp_path: Path) -> None:
             assert torch.equal(alone(images), whole(images))
 
 
+def test_pictures_are_not_trimmed_and_are_enlarged_as_far_as_the_canvas() -> None:
+    options = KerasOptions(image="fit")
+    _, spec, _ = load_keras(DATA / "keras" / "origin_weights.h5", options)
+    picture = np.full((8, 20), 255, np.uint8)
+    picture[2:6, 8:12] = 0
+    assert line_image(picture, spec).shape == (64, 160)  # 8 times as large, blank sides kept
+    assert {spec.canvas_width(width) for width in (1, 160, 256)} == {256}
+
+
 def test_frames_that_are_cut_off_are_blank_and_move_no_other(tmp_path: Path) -> None:
     networks.lively(networks.origin(), 1).save(tmp_path / "model.keras")
     whole, _, _ = load_keras(tmp_path / "model.keras", KerasOptions())
