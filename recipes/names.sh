@@ -3,14 +3,17 @@
 #
 # Every stage is skipped when its result is there and training resumes from its last checkpoint,
 # so the script can be stopped at any moment and started again. The numbers that depend on the
-# hardware can be set from outside: LINES, FIRST (network of the first stage), FIRST_EPOCHS,
-# EPOCHS, BATCH, RATE. The included model was trained with those of the GPU branch.
+# hardware can be set from outside: LINES, JOINED (synthetic and recombined names), FIRST (network of
+# the first stage), FIRST_EPOCHS, EPOCHS, BATCH, RATE, and FROM, a model that the last stage starts
+# from. The included model: see its card.
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${LINES:=230000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}" "${EPOCHS:=17}" "${BATCH:=1024}" "${RATE:=0.003}"
-else # two cores: some three hours; LINES=30000 FIRST_EPOCHS=1 EPOCHS=2 took one (docs/log.md)
-  : "${LINES:=80000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}" "${EPOCHS:=8}" "${BATCH:=64}" "${RATE:=0.002}"
+  : "${LINES:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
+  : "${EPOCHS:=25}" "${BATCH:=1024}" "${RATE:=0.0025}"
+else # two cores: some three hours
+  : "${LINES:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
+  : "${EPOCHS:=6}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 common=(--resume --batch-size "$BATCH" --save-every 5m)
@@ -40,11 +43,20 @@ common=(--resume --batch-size "$BATCH" --save-every 5m)
 [ -e "$out/relabelled" ] ||
   penname pack "$out/labelled.parquet" "$out/relabelled.parquet" --out "$out/relabelled" --validation 0 "${clean[@]}"
 
-# 3. The model itself, with a language of names, its confidence fitted on verified labels.
-penname train --pack "$out/synth" --pack "$out/relabelled" --pack "$out/validation" --mix 1,10,1 \
-  --preset names --epochs "$EPOCHS" --learning-rate "$RATE" --dropout 0.15 --out "$out/run" "${common[@]}"
-penname export --checkpoint "$out/run" --out "$out/names" --name names \
-  --language "$data/names_frequency.csv" --calibrate "$out/verified.parquet"
+# 3. Beginnings and ends of real crops, joined anew (docs/log.md, "Recombined crops").
+[ -e "$out/cuts.json" ] || {
+  python "$here/names/recombine.py" cuts "$out/relabelled" "$out/first-model" "$out/cuts.part"
+  mv "$out/cuts.part" "$out/cuts.json"
+}
+[ -e "$out/joined" ] ||
+  python "$here/names/recombine.py" join "$out/relabelled" "$out/cuts.json" "$out/joined" "$JOINED" 1
+
+# 4. The model itself, with a language of names, its confidence fitted on verified labels, in integers.
+penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" --pack "$out/validation" \
+  --mix 1,1,6,1 --preset names --epochs "$EPOCHS" --learning-rate "$RATE" --dropout 0.15 \
+  ${FROM:+--from "$FROM"} --out "$out/run" "${common[@]}"
+penname export --checkpoint "$out/run" --out "$out/names" --name names --language "$data/names_frequency.csv"
+penname quantise "$out/names" --pictures "$out/agreed.parquet" --calibrate "$out/verified.parquet"
 for labels in validation verified; do
   penname evaluate --model "$out/names" --data "$out/$labels.parquet" --html "$out/$labels.html"
 done

@@ -27,7 +27,7 @@ os.environ["KERAS_BACKEND"] = "torch"  # Keras reads it when it is imported
 os.environ["KERAS_HOME"] = tempfile.gettempdir()  # and writes its settings there
 
 BARS = Alphabet("ABCDEFGHIJ")
-SPEC = ImageSpec(max_width=640, trim="none")
+SPEC = ImageSpec(height=48, max_width=640, trim="none")
 STRIDE = 8
 SHARPNESS = 0.01  # log_probs are log_softmax(-SHARPNESS * (mean grey - grey of the label) ** 2)
 

@@ -269,7 +269,7 @@ def test_the_keys_of_the_image_spec_are_all_told() -> None:
 
 
 def test_what_a_pack_holds_is_all_told(tmp_path: Path) -> None:
-    with PackWriter(tmp_path / "pack", Alphabet("A"), ImageSpec(), {}) as writer:
+    with PackWriter(tmp_path / "pack", Alphabet("A"), ImageSpec(height=48), {}) as writer:
         writer.add(np.zeros((48, 9), np.uint8), "A", file="a.png", source="s", split="train")
     page = "docs/ground_truth.md"
     files = {file.name for file in (tmp_path / "pack").iterdir()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SPEC = ImageSpec()
+SPEC = ImageSpec(height=48)
 CROP = ImageSpec(height=64, max_width=256, fit="crop", trim="none")
 STRETCH = ImageSpec(height=64, max_width=256, fit="stretch", trim="none")
 
@@ -122,7 +122,7 @@ def test_a_path_reads_as_its_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(200, 60), (350, 60), (120, 40), (600, 60)])
 def test_fit_keeps_the_aspect(width: int, height: int) -> None:
-    spec = ImageSpec(trim="none")
+    spec = ImageSpec(height=48, trim="none")
     picture = np.full((height, width), 255, np.uint8)
     side = height // 2
     picture[5 : 5 + side, 10 : 10 + side] = 0  # a square stays one
@@ -138,7 +138,7 @@ def test_fit_keeps_the_aspect(width: int, height: int) -> None:
 def test_fit_enlarges_no_more_than_max_scale_and_centres() -> None:
     picture = np.full((16, 100), 255, np.uint8)
     picture[:, 40:50] = 0
-    image = line_image(picture, ImageSpec(trim="none", max_scale=1.25))
+    image = line_image(picture, ImageSpec(height=48, trim="none", max_scale=1.25))
     assert image.shape == (48, 125)
     rows = np.flatnonzero(image.min(axis=1) < 128)
     assert (rows[0], rows[-1]) == (14, 33)  # 20 rows, 14 above and 14 below
@@ -178,7 +178,7 @@ def test_trimming_cuts_blank_sides_to_a_margin() -> None:
 def test_faint_ink_becomes_black_and_tinted_paper_white() -> None:
     picture = np.full((48, 200), 180, np.uint8)
     picture[20:30, 50:100] = 120
-    image = line_image(picture, ImageSpec(trim="none"))
+    image = line_image(picture, ImageSpec(height=48, trim="none"))
     assert set(np.unique(image)) == {0, 255}
 
 
@@ -256,7 +256,7 @@ def strokes() -> np.ndarray:
 def test_light_that_changes_along_the_line_is_evened_out() -> None:
     along = np.linspace(110, 230, 240)
     shaded = (strokes() / PAPER * along).astype(np.uint8)
-    even, expected = (line_image(g, ImageSpec()) for g in (shaded, strokes()))
+    even, expected = (line_image(g, SPEC) for g in (shaded, strokes()))
     assert even.shape == expected.shape
     assert (np.abs(even.astype(int) - expected) > 60).mean() < 0.02
     assert min(even[:, :3].min(), even[:, -3:].min()) > 230  # paper at both ends
@@ -264,7 +264,7 @@ def test_light_that_changes_along_the_line_is_evened_out() -> None:
 
 def test_even_paper_is_left_as_it_is() -> None:
     grey = np.where(strokes() == PAPER, 200, 40).astype(np.uint8)
-    np.testing.assert_array_equal(line_image(grey, ImageSpec()), line_image(strokes(), ImageSpec()))
+    np.testing.assert_array_equal(line_image(grey, SPEC), line_image(strokes(), SPEC))
 
 
 def test_blank_rows_are_cut_from_a_high_picture_and_not_below_the_height() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from test_model import lively
@@ -127,12 +128,17 @@ def test_another_network_is_refused(tmp_path: Path, old: ModelFolder) -> None:
         Run(packs, tmp_path, TrainOptions(preset="latin"), from_model(old.path))
 
 
-def test_another_image_spec_is_refused(tmp_path: Path, old: ModelFolder) -> None:
-    spec = ImageSpec(height=16, max_width=128, width_step=32)
+def test_another_image_spec_is_taken_over_from_the_packs_and_said(
+    tmp_path: Path, old: ModelFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = ImageSpec(height=32, max_width=128, width_step=32)
     with PackWriter(tmp_path / "wide", OLD, spec, {}) as writer:
-        writer.add(draw("A", 0), "A", file="a", source="", split="train")
-    with pytest.raises(TrainingError, match=r"max_width=96.*max_width=128.*pack again"):
-        Run([Pack.open(tmp_path / "wide")], tmp_path, OPTIONS, from_model(old.path))
+        writer.add(np.full((32, 40), 9, np.uint8), "A", file="a", source="", split="train")
+    with caplog.at_level("INFO"):
+        run = Run([Pack.open(tmp_path / "wide")], tmp_path, OPTIONS, from_model(old.path))
+    assert run.spec == spec
+    assert "max_width=96" in caplog.text
+    assert "the new model will read ImageSpec(height=32, max_width=128" in caplog.text
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path, old: ModelFolder) -> None:

@@ -38,7 +38,7 @@ INVERSE = np.uint64(pow(int(MULTIPLIER), -1, 1 << 64))  # takes the last label o
 class DecodingOptions:
     """How texts are found in what the network gives."""
 
-    language_weight: float = option(0.3, "weight of log P(text) beside log P(text | image)")
+    language_weight: float = option(0.4, "weight of log P(text) beside log P(text | image)")
     beam: int = option(16, "prefixes kept per line and frame")
     characters: int = option(4, "characters tried per frame, the likeliest")
     candidates: int = option(6, "texts scored exactly per line")

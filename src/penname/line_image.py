@@ -46,7 +46,7 @@ class ImageSpec:
     project did, `stretch` scales both sides to height x max_width.
     """
 
-    height: int = option(48, "height of a line image in pixels")
+    height: int = option(64, "height of a line image in pixels")
     max_width: int = option(320, "largest width of a line image in pixels")
     fit: str = option("fit", "how a picture is brought to size", choices=("fit", "crop", "stretch"))
     trim: str = option(

@@ -42,7 +42,7 @@ def from_model(model: str | Path) -> Start:
     head, which a model folder lacks.
 
     Raises:
-        ModelError: no such model. TrainingError: another network, or another image spec.
+        ModelError: no such model. TrainingError: another network.
     """
     folder = ModelFolder.load(model)
 
@@ -54,8 +54,8 @@ def from_model(model: str | Path) -> Start:
             raise TrainingError(f"{model} is not a network of penname's; it can read, not train")
         if preset != options.preset:
             raise TrainingError(f"{model} has the network {preset!r}; give --preset {preset}")
-        if folder.image != spec:
-            raise TrainingError(f"{model} reads {folder.image}, the packs hold {spec}; pack again")
+        if folder.image != spec:  # what it learned of letters holds at other sizes too
+            log.info("%s read %s; the new model will read %s", model, folder.image, spec)
         merged = folder.alphabet.merge(alphabet)
         network = build(options, spec.height, merged.classes)
         weights = folder.float_onnx if folder.float_onnx.exists() else folder.onnx
