@@ -103,6 +103,7 @@ def sweep(
         with (run.out / LOG).open("ab") as log:
             return subprocess.Popen(command(run, packs, start, device), stdout=log, stderr=log)
 
+    out.mkdir(parents=True, exist_ok=True)
     failed = train_all(waiting, devices, launch, say)
     report = SweepReport(file.stem, tuple(_result(run, failed.get(run, "")) for run in runs))
     write_whole(out / "sweep.json", json.dumps(report.to_json()) + "\n")
