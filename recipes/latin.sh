@@ -1,33 +1,39 @@
 #!/usr/bin/env bash
 # From the data folder to the model folder `latin`: recipes/latin.sh DATA OUT
 #
-# Can be stopped at any moment and started again. EPOCHS, BATCH and RATE can be set from outside. The
-# included model is 37 epochs (a GPU's 12 minutes in two leases, 13 and then 24 from where the first
-# ended); on two CPU cores an epoch takes hours, so EPOCHS=5 is two nights.
+# Can be stopped at any moment and started again. LINES (synthetic ones), EPOCHS, BATCH, RATE and FROM,
+# a model to start from, can be set from outside. The included model saw 53 epochs in three leases of
+# a GPU (its card says which); on two CPU cores an epoch takes hours, so EPOCHS=5 is two nights.
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${EPOCHS:=37}" "${BATCH:=192}" "${RATE:=0.002}"
+  : "${LINES:=50000}" "${EPOCHS:=60}" "${BATCH:=256}" "${RATE:=0.002}"
 else
-  : "${EPOCHS:=5}" "${BATCH:=24}" "${RATE:=0.001}"
+  : "${LINES:=20000}" "${EPOCHS:=5}" "${BATCH:=24}" "${RATE:=0.001}"
 fi
-lines=(--height 48 --trim sides --max-width 2000 --width-step 64 --alphabet "$(cat "$here/latin/alphabet.txt")")
+size=(--height 48 --trim sides --max-width 2000 --width-step 64)
+lines=("${size[@]}" --alphabet "$(cat "$here/latin/alphabet.txt")")
 mkdir -p "$out"
 [ -e "$out/words.parquet" ] || {
   python "$here/latin/draw_words.py" "$data/unipen_words_strokes.parquet" "$out/words.part"
   mv "$out/words.part" "$out/words.parquet"
 }
-[ -e "$out/words-validation.parquet" ] || python "$here/latin/prepare.py" "$data" "$out" "$out/words.parquet"
+[ -e "$out/texts.txt" ] || python "$here/latin/prepare.py" "$data" "$out" "$out/words.parquet"
+[ -e "$out/ink/emnist_characters.npz" ] || python "$here/latin/ink.py" "$data" "$out" "$out/ink"
+[ -e "$out/synthetic" ] ||
+  penname synth --look lines --text "$out/ink/corpus.txt" --data "$out/ink" --lines "$LINES" --seed 1 \
+    --out "$out/synthetic" "${size[@]}"
 for name in lines places words; do
   [ -e "$out/$name" ] || penname pack "$out/$name-train.parquet" --out "$out/$name" --validation 0 "${lines[@]}"
 done
 [ -e "$out/validation" ] ||
-  penname pack "$out/lines-validation.parquet" "$out/words-validation.parquet" --out "$out/validation" \
-    --validation 1 "${lines[@]}"
-penname train --pack "$out/lines" --pack "$out/places" --pack "$out/words" --pack "$out/validation" \
-  --mix 2.3,1.5,0.8,1 --preset latin --epochs "$EPOCHS" --batch-size "$BATCH" --learning-rate "$RATE" \
-  --augment 0.6 --out "$out/run" --resume
-penname export --checkpoint "$out/run" --out "$out/latin" --name latin --calibrate "$out/lines-validation.parquet"
-for name in lines words; do
+  penname pack "$out/lines-validation.parquet" "$out/places-validation.parquet" \
+    "$out/words-validation.parquet" --out "$out/validation" --validation 1 "${lines[@]}"
+penname train --pack "$out/lines" --pack "$out/places" --pack "$out/words" --pack "$out/synthetic" \
+  --pack "$out/validation" --mix 2,1.5,0.8,0.4,1 --preset latin --epochs "$EPOCHS" --batch-size "$BATCH" \
+  --learning-rate "$RATE" --augment 0.6 ${FROM:+--from "$FROM"} --out "$out/run" --resume
+penname export --checkpoint "$out/run" --out "$out/latin" --name latin --language "$out/texts.txt"
+penname quantise "$out/latin" --pictures "$out/lines-train.parquet" --calibrate "$out/lines-validation.parquet"
+for name in lines places words; do
   penname evaluate --model "$out/latin" --data "$out/$name-validation.parquet" --html "$out/$name.html"
 done

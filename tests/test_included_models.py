@@ -96,6 +96,6 @@ def test_a_model_can_be_trained_further_from_where_it_is(name: str, folder: str)
         log_probs = Exported(network).eval()(torch.from_numpy(images))[..., :-1]
     # The new character takes some probability from all others alike.
     ours = log_probs.log_softmax(-1).numpy()
-    session = onnxruntime.InferenceSession(recognizer.model.float_onnx)  # what the integers stand for
+    session = onnxruntime.InferenceSession(recognizer.model.float_onnx)
     np.testing.assert_allclose(ours, session.run(None, {"images": images})[0], rtol=0, atol=1e-3)
     assert np.abs(recognizer.network(images) - ours)[ours > -1].max() < 0.5
