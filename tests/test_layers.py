@@ -54,7 +54,7 @@ LAYERS = [
     {"training.keras_layers"},
     {"training.progress", "training.start"},
     {"training.run"},
-    {"training.loop"},
+    {"training.loop", "training.self_training"},
     {"training.export", "training.sweep_report"},
     {"training.sweep", "training.quantise", "training.keras_model"},
     {"training.cross_fit"},

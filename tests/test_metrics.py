@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import random
+from statistics import NormalDist
 from typing import Any
 
 import jiwer
@@ -257,6 +259,22 @@ def test_coverage_takes_the_surest_first_and_ties_together() -> None:
 def test_coverage_is_nothing_when_the_surest_line_is_wrong() -> None:
     assert metrics.coverage_at(0.99, metrics.coverage_curve([0.9, 0.1], [0, 1])) == 0.0
     assert metrics.coverage_at(0.99, metrics.coverage_curve([], [])) == 0.0
+
+
+@pytest.mark.parametrize(("successes", "lines"), [(0, 10), (3, 4), (10, 10), (349, 382)])
+def test_the_ends_of_a_proportion_s_interval_are_just_not_refuted(
+    successes: int, lines: int
+) -> None:
+    value, low, high = metrics.proportion(successes, lines)
+    z = NormalDist().inv_cdf(0.975)
+    assert value == successes / lines
+    for end in (low, high):  # Wilson: the shares from which ours is z standard deviations away
+        away = z * math.sqrt(end * (1 - end) / lines)
+        assert abs(value - end) == pytest.approx(away, abs=1e-6)
+    assert (low < 1e-9, high > 1 - 1e-9) == (successes == 0, successes == lines)
+    assert 0 <= low <= value <= high + 1e-9 <= 1 + 1e-9
+    assert high - low > 0.05
+    assert metrics.proportion(10, 10).low == pytest.approx(0.7225, abs=1e-4)
 
 
 def test_trust_intervals_are_those_of_a_bootstrap_over_lines() -> None:

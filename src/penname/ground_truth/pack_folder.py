@@ -117,6 +117,11 @@ class Pack:
         return self._column("file")
 
     @cached_property
+    def rows(self) -> list[str]:
+        """Places in the sources, such as `names.csv:17`."""
+        return self._column("row")
+
+    @cached_property
     def texts(self) -> list[str]:
         """Texts; empty for a line without ground truth (split "unlabelled"), and only for it."""
         return self._column("text")

@@ -80,6 +80,17 @@ class TrainOptions:
         return passes
 
 
+@dataclass(frozen=True)
+class SelfOptions:
+    """Which of its own readings a model learns from."""
+
+    sure: float = option(0.9, "least confidence with which an --unlabelled line is learnt from")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sure <= 1:
+            raise OptionError(f"sure is {self.sure}, not within 0 to 1")
+
+
 def seconds(text: str) -> float:
     """Return a time such as `8h30m`, `90s` or `15m` in seconds; an empty one is infinite.
 

@@ -49,11 +49,7 @@ def from_model(model: str | Path) -> Start:
     def start(
         alphabet: Alphabet, spec: ImageSpec, options: TrainOptions
     ) -> tuple[Alphabet, nn.Module]:
-        preset = folder.training.get("options", {}).get("preset")
-        if preset is None:
-            raise TrainingError(f"{model} is not a network of penname's; it can read, not train")
-        if preset != options.preset:
-            raise TrainingError(f"{model} has the network {preset!r}; give --preset {preset}")
+        check_network(folder, options)
         if folder.image != spec:  # what it learned of letters holds at other sizes too
             log.info("%s read %s; the new model will read %s", model, folder.image, spec)
         merged = folder.alphabet.merge(alphabet)
@@ -66,6 +62,19 @@ def from_model(model: str | Path) -> Start:
         return merged, network
 
     return start
+
+
+def check_network(folder: ModelFolder, options: TrainOptions) -> None:
+    """Check that a run with these options trains the network that a model folder holds.
+
+    Raises:
+        TrainingError: it is another.
+    """
+    preset = folder.training.get("options", {}).get("preset")
+    if preset is None:
+        raise TrainingError(f"{folder.path} is not a network of penname's; it can read, not train")
+    if preset != options.preset:
+        raise TrainingError(f"{folder.path} has the network {preset!r}; give --preset {preset}")
 
 
 @torch.no_grad()
