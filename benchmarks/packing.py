@@ -5,8 +5,9 @@
 Each size is written as written_name_{train,validation}_v2.csv and folders of JPEG files, eight
 lines for training to one for validation as in the data set, copying the crops given again and
 again, each into a file of its own. Memory is the proportional set size of all processes of the
-command together, looked at five times a second. Prints a table, and a JSON object on the last line,
-which --out keeps.
+command together, looked at five times a second. The processor time of all of them, over the cores,
+is what a machine with nothing else to do would take. Prints a table, and a JSON object on the last
+line, which --out keeps.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -46,7 +48,7 @@ def layout(folder: Path, crops: list[bytes], size: int) -> None:
 def packed(source: Path, out: Path) -> dict[str, float]:
     """Return the seconds and the most memory of `penname pack`."""
     command = [sys.executable, "-m", "penname", "pack", str(source), "--out", str(out)]
-    started, most = time.perf_counter(), 0
+    before, started, most = cpu_seconds(), time.perf_counter(), 0
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as process:
@@ -55,7 +57,14 @@ def packed(source: Path, out: Path) -> dict[str, float]:
             time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
-    return {"seconds": time.perf_counter() - started, "megabytes": most / 1e6}
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds() - before, "megabytes": most / 1e6}
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def memory(session: int) -> int:
@@ -83,14 +92,16 @@ def main(argv: list[str] | None = None) -> None:
         for p in expand(arguments.crops)
     ]
     report: dict[str, Any] = {"cores": cores(), "crops": len(crops), "sizes": {}}
-    print(f"{'lines':>8} {'seconds':>8} {'lines/s':>8} {'MB':>6}")
+    print(f"{'lines':>8} {'seconds':>8} {'lines/s':>8} {'CPU s':>8} {'MB':>6}")
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
             layout(Path(folder) / "names", crops, size)
             found = packed(Path(folder) / "names", Path(folder) / "pack")
         rate = size / found["seconds"]
+        cpu, megabytes = found["cpu_seconds"], found["megabytes"]
         print(
-            f"{size:8,} {found['seconds']:8.1f} {rate:8,.0f} {found['megabytes']:6.0f}", flush=True
+            f"{size:8,} {found['seconds']:8.1f} {rate:8,.0f} {cpu:8.1f} {megabytes:6.0f}",
+            flush=True,
         )
         report["sizes"][size] = found | {"lines_per_second": rate}
     text = json.dumps(report)

@@ -8,12 +8,13 @@ and 224 pixels (the mean of the names set is 211); the others from one JPEG an i
 
 - `names, origin's loop` and `origin` are the 2021 project's loop: a DataLoader that opens one JPEG
   per item, batches of 32, fp32, Adam; with its own network, and with penname's.
-- `PyLaia's` and `kraken's` are loops over networks of those projects' architecture, written here
-  (neither installs beside this torch): their layers, cells made so that they have as many weights
-  as `names`, line images of the same height, one image an item, fp32, Adam.
+- `PyLaia's` and `kraken's` are loops over networks of those projects' architecture, written here:
+  their layers, cells made so that they have as many weights as `names`, line images of the same
+  height, one image an item, fp32, Adam.
 
-The ways take turns, so that other work on the machine disturbs all alike. Prints as it goes, then a
-table, and a JSON object on the last line, which --out keeps.
+The ways take turns, so that other work on the machine disturbs all alike; images per second of
+processor time (of this process alone) are disturbed less. Prints as it goes, then a table, and a
+JSON object on the last line, which --out keeps.
 """
 
 from __future__ import annotations
@@ -315,25 +316,30 @@ def measure(
             running.pop(name, None)
             print(f"{name}: {report[name]['error']}", flush=True)
             continue
-        report[name] = {"first_steps_s": time.perf_counter() - began, "images_per_second": []}
+        report[name] = {
+            "first_steps_s": time.perf_counter() - began,
+            "images_per_second": [],
+            "images_per_cpu_second": [],
+        }
         print(f"{name}: first steps {report[name]['first_steps_s']:.1f} s", flush=True)
     for _ in range(rounds):
         for name, steps in running.items():
-            rate = images_per_second(bench, steps, seconds)
+            rate, cpu = images_per_second(bench, steps, seconds)
             report[name]["images_per_second"].append(rate)
-            print(f"{name}: {rate:,.0f} images/s", flush=True)
+            report[name]["images_per_cpu_second"].append(cpu)
+            print(f"{name}: {rate:,.0f} images/s, {cpu:,.0f} a CPU second", flush=True)
     return report
 
 
-def images_per_second(bench: Bench, steps: Steps, seconds: float) -> float:
-    """Return how many images a second the steps take."""
+def images_per_second(bench: Bench, steps: Steps, seconds: float) -> tuple[float, float]:
+    """Return how many images a second the steps take, and a second of processor time here."""
     next(steps)  # caches that another way has emptied
     settle(bench)
-    began, images = time.perf_counter(), 0
+    began, cpu, images = time.perf_counter(), time.process_time(), 0
     while not images or time.perf_counter() - began < seconds:
         images += next(steps)
     settle(bench)
-    return images / (time.perf_counter() - began)
+    return images / (time.perf_counter() - began), images / (time.process_time() - cpu)
 
 
 def settle(bench: Bench) -> None:
@@ -394,15 +400,15 @@ def summary(bench: Bench, report: dict[str, dict[str, Any]]) -> dict[str, Any]:
     name = torch.cuda.get_device_name() if bench.device.type == "cuda" else platform.processor()
     forward = statistics.mean(multiplications(ours(bench), bench.height, w) for w in WIDTHS)
     peak = next((peak for key, peak in PEAKS.items() if key in name), None)
-    rates = {
-        way: statistics.median(values["images_per_second"])
-        for way, values in report.items()
-        if values.get("images_per_second")
-    }
+    rates, cpu = (
+        {way: statistics.median(each[key]) for way, each in report.items() if each.get(key)}
+        for key in ("images_per_second", "images_per_cpu_second")
+    )
     whole = rates.get("penname", float("nan"))
-    print(f"\n{'way':36} {'images/s':>10} {'penname is':>10}")
+    print(f"\n{'way':36} {'images/s':>10} {'penname is':>10} {'a CPU s':>9} {'penname is':>10}")
     for way, rate in rates.items():
-        print(f"{way:36} {rate:10,.0f} {whole / rate:9.2f}x")
+        ratio = cpu.get("penname", float("nan")) / cpu[way]
+        print(f"{way:36} {rate:10,.0f} {whole / rate:9.2f}x {cpu[way]:9,.0f} {ratio:9.2f}x")
     made: dict[str, Any] = {
         "device": name,
         "torch": torch.__version__,
@@ -434,7 +440,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--lines", type=int, default=32768, help="lines of the pack")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each way and round")
-    parser.add_argument("--workers", type=int, default=cores(), help="of the others' DataLoader")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=cores() if torch.cuda.is_available() else 0,
+        help="of the others' DataLoader",
+    )
     parser.add_argument("--threads", type=int, default=cores(), help="of torch on the CPU")
     parser.add_argument("--only", nargs="*", default=list(WAYS), help="these ways")
     parser.add_argument("--out", type=Path, help="keep the JSON object here")
