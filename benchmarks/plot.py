@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from matplotlib import pyplot
+from matplotlib import pyplot as plt
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
     reading = json.loads(arguments.reading.read_text("utf-8"))
     packing = json.loads(arguments.packing.read_text("utf-8"))
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     rates = {int(size): rate for size, rate in reading["per_second_by_batch"].items()}
     left.plot(list(rates), list(rates.values()), "o-")
     left.set(xscale="log", xlabel="batch size", ylabel="pictures/s", ylim=(0, None))
@@ -36,7 +36,7 @@ def main() -> None:
     right.set(xlabel="lines", ylabel="seconds", xlim=(0, None), ylim=(0, None))
     right.set_title("packing")
     right.legend()
-    pyplot.rcParams["svg.fonttype"] = "none"
+    plt.rcParams["svg.fonttype"] = "none"
     figure.savefig(arguments.out, metadata={"Date": None} if arguments.out.suffix == ".svg" else {})
 
 
