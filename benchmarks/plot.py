@@ -26,7 +26,8 @@ def main() -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     rates = {int(size): rate for size, rate in reading["per_second_by_batch"].items()}
     left.plot(list(rates), list(rates.values()), "o-")
-    left.set(xscale="log", xlabel="batch size", ylabel="pictures/s", ylim=(0, None))
+    left.set(xscale="log", xlabel="batch size", ylabel="pictures/s")
+    left.set_ylim(0, 1.1 * max(rates.values()))
     left.set_title("reading")
     left.set_xticks(list(rates), [str(size) for size in rates])
     left.minorticks_off()
@@ -35,6 +36,7 @@ def main() -> None:
         right.plot(list(sizes), [each[key] for each in sizes.values()], "o-", label=label)
     right.set(xlabel="lines", ylabel="seconds", xlim=(0, None), ylim=(0, None))
     right.set_title("packing")
+    right.set_xticks(list(sizes), [f"{size // 1000}k" for size in sizes])
     right.legend()
     plt.rcParams["svg.fonttype"] = "none"
     figure.savefig(arguments.out, metadata={"Date": None} if arguments.out.suffix == ".svg" else {})
