@@ -161,7 +161,7 @@ def test_without_validation_lines_nothing_is_claimed_to_be_measured(packs: Path)
     last = report(made(packs, unlabelled=packs / "sure")).splitlines()
     assert last[0].endswith("2 kept, 0 left out")
     assert last[2] == (
-        "of 0 labelled validation lines 0 are read so, how right it is was not measured"
+        "none of 0 labelled validation lines is read so: how right it is was not measured"
     )
 
 

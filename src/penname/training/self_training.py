@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOURCE = "self"
-CHUNK = 4096  # lines read between two messages; their predictions are some 20 MB
+CHUNK = 4096  # lines whose predictions are held at a time, and between two messages
 
 
 def self_pack(
@@ -92,14 +92,17 @@ def report(pack: Pack) -> str:
         f"by its own account {about['claimed']:.1%} of that is exactly right",
     ]
     validation, sure, right = (about[f"validation_{x}"] for x in ("lines", "sure", "right"))
-    if not sure:
-        measured = "how right it is was not measured"
-    else:
+    if sure:
         share = proportion(right, sure)
-        measured = (
-            f"{right:,} exactly right: {share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+        lines.append(
+            f"of {validation:,} labelled validation lines {sure:,} are read so, {right:,} exactly "
+            f"right: {share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
         )
-    lines.append(f"of {validation:,} labelled validation lines {sure:,} are read so, {measured}")
+    else:
+        lines.append(
+            f"none of {validation:,} labelled validation lines is read so: how right it is was not "
+            "measured"
+        )
     return "\n".join(lines)
 
 
