@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
 @pytest.fixture(scope="module")
 def readers(folder: ModelFolder) -> dict[str, Recognizer]:
     files = {"float": folder.float_onnx, "integer": folder.onnx}
-    return {name: Recognizer(folder, load_network(file, 1)) for name, file in files.items()}
+    return {name: Recognizer(folder, load_network(file)) for name, file in files.items()}
 
 
 @pytest.mark.parametrize("table", ["names/names.csv", "lines/lines.csv"])
@@ -55,7 +55,7 @@ def test_the_included_models_read_in_integers_what_they_read_in_floats(table: st
     model = ModelFolder.load("names" if table.startswith("names") else "latin")
     reports = [
         evaluate(
-            Recognizer(model, load_network(file, 1)),
+            Recognizer(model, load_network(file)),
             read_sources([NAMES.parent / table], SourceOptions()),
         )
         for file in (model.float_onnx, model.onnx)

@@ -34,7 +34,6 @@ Reading = tuple[ctc.Decoded, list[Candidate]]  # how the best text is written; t
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 WINDOW = 256  # pictures begun at a time, of which two are in memory; some 8 MB of line images
-NETWORKS = 2  # batches in the network at a time; when one waits for Python, the other goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +102,16 @@ class Recognizer:
     Args:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
+        threads: batches that are in the network at a time; 0 is one for each core.
 
     Raises:
         ModelError: when the model's decoding needs a language that is missing or damaged.
     """
 
-    def __init__(self, model: ModelFolder, network: Network) -> None:
+    def __init__(self, model: ModelFolder, network: Network, *, threads: int = 0) -> None:
         self.model = model
         self.network = network
+        self.threads = threads or cores()
         self.language = _language(model)
         self.decoding = model.decoding
 
@@ -127,7 +128,7 @@ class Recognizer:
             ModelError: when there is no such model, or it is damaged.
         """
         folder = ModelFolder.load(model)
-        return cls(folder, load_network(folder.onnx, threads or cores()))
+        return cls(folder, load_network(folder.onnx), threads=threads)
 
     def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
         """Return a recognizer that prefers the names of a list, or can write no other.
@@ -194,7 +195,7 @@ class Recognizer:
         """
         if batch_size < 1:
             raise OptionError(f"batch size is {batch_size}; it is at least 1")
-        pool = ThreadPoolExecutor(NETWORKS)
+        pool = ThreadPoolExecutor(self.threads)
         before = None
         try:
             while (window := self._begun(islice(prepared, WINDOW), batch_size, pool)).lines:
@@ -342,8 +343,8 @@ def _language(model: ModelFolder) -> Language | None:
     return language
 
 
-def load_network(file: Path, threads: int) -> Network:
-    """Return the network in an ONNX file, run with that many threads.
+def load_network(file: Path) -> Network:
+    """Return the network in an ONNX file, which takes one thread for each batch it is given.
 
     Raises:
         ModelError: when it is damaged.
@@ -352,9 +353,9 @@ def load_network(file: Path, threads: int) -> Network:
 
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Waiting threads that spin take the processor from those that prepare and decode.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Batches side by side, one thread each, are faster than two threads for one batch: these
+    # wait for each other, and take the processor from what prepares and decodes where they spin.
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3  # errors; warnings would land on stderr
     try:
         session = onnxruntime.InferenceSession(

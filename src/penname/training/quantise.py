@@ -28,7 +28,6 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from penname.cores import cores
 from penname.errors import ImageError, TrainingError
 from penname.line_image import decode, line_image, on_canvas
 from penname.recognizer import Recognizer, load_network
@@ -142,7 +141,7 @@ def _fold(source: Path, out: Path) -> None:
 def _agreement(folder: ModelFolder, lines: Sequence[Grey]) -> float:
     """Return the share of lines whose greedy text is that of the float network."""
     greedy = replace(folder, decoding=None)
-    networks = (load_network(file, cores()) for file in (folder.float_onnx, folder.onnx))
+    networks = (load_network(file) for file in (folder.float_onnx, folder.onnx))
     floats, quantised = (Recognizer(greedy, network).read_lines(lines) for network in networks)
     same = [a.text == b.text for a, b in zip(floats, quantised, strict=True)]
     return sum(same) / len(same)
