@@ -80,7 +80,7 @@ def pieces(pack: Pack, cuts: dict[str, dict[str, float]]) -> list[Piece]:
             continue
         line = pack.image(i)
         places = {int(n): round(x * line.shape[1]) for n, x in cuts[name].items()}
-        rows = (255 - line[:, min(places.values()) :].astype(np.float64)).sum(axis=1)
+        rows = (255 - line[:, min(places.values()) :].astype(np.float64)).sum(axis=1)  # (H,)
         rows /= rows.sum() or 1.0
         middle = float(rows @ np.arange(len(rows)))
         height = float(np.sqrt(rows @ (np.arange(len(rows)) - middle) ** 2))
@@ -116,6 +116,8 @@ def recombine(pack: Pack, cuts: dict[str, dict[str, float]], out: Path, n: int, 
     rng = np.random.default_rng(seed)
     stock = pieces(pack, cuts)
     print(f"{len(stock):,} of {len(pack):,} lines can be cut")
+    if len(stock) < 2:
+        sys.exit("too few lines can be cut: the model that found the gaps reads too little")
     with PackWriter(out, pack.alphabet, pack.spec, {"recombined": n, "seed": seed}) as writer:
         made = 0
         while made < n:
