@@ -18,7 +18,7 @@ mkdir -p "$out"
   python "$here/latin/draw_words.py" "$data/unipen_words_strokes.parquet" "$out/words.part"
   mv "$out/words.part" "$out/words.parquet"
 }
-[ -e "$out/texts.txt" ] || python "$here/latin/prepare.py" "$data" "$out" "$out/words.parquet"
+[ -e "$out/texts.csv" ] || python "$here/latin/prepare.py" "$data" "$out" "$out/words.parquet"
 [ -e "$out/ink/emnist_characters.npz" ] || python "$here/latin/ink.py" "$data" "$out" "$out/ink"
 [ -e "$out/synthetic" ] ||
   penname synth --look lines --text "$out/ink/corpus.txt" --data "$out/ink" --lines "$LINES" --seed 1 \
@@ -32,7 +32,7 @@ done
 penname train --pack "$out/lines" --pack "$out/places" --pack "$out/words" --pack "$out/synthetic" \
   --pack "$out/validation" --mix 2,1.5,0.8,0.4,1 --preset latin --epochs "$EPOCHS" --batch-size "$BATCH" \
   --learning-rate "$RATE" --augment 0.6 ${FROM:+--from "$FROM"} --out "$out/run" --resume
-penname export --checkpoint "$out/run" --out "$out/latin" --name latin --language "$out/texts.txt"
+penname export --checkpoint "$out/run" --out "$out/latin" --name latin --language "$out/texts.csv"
 penname quantise "$out/latin" --pictures "$out/lines-train.parquet" --calibrate "$out/lines-validation.parquet"
 for name in lines places words; do
   penname evaluate --model "$out/latin" --data "$out/$name-validation.parquet" --html "$out/$name.html"

@@ -1,14 +1,16 @@
 """Split the lines of the shared data by writer or page into train and validation tables.
 
 Usage: prepare.py DATA OUT WORDS.parquet, WORDS.parquet from draw_words.py. Writes to OUT for each
-of lines, places and words NAME-train.parquet and NAME-validation.parquet, and texts.txt, the texts
-of the three training tables, for the language. The draw is that of `penname pack`: by a hash of the
-group and a seed, so it never changes.
+of lines, places and words NAME-train.parquet and NAME-validation.parquet, and texts.csv, the texts
+of the three training tables with their counts, for the language. The draw is that of
+`penname pack`: by a hash of the group and a seed, so it never changes.
 """
 
 from __future__ import annotations
 
+import csv
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,7 +44,10 @@ def main() -> None:
             print(f"{name} {split}: {len(rows):,} rows")
             if split == "train":
                 texts += [" ".join(text.split()) for text in rows["text"].to_pylist() if text]
-    (out / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    with (out / "texts.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["name", "count"])
+        writer.writerows(Counter(texts).items())
 
 
 if __name__ == "__main__":
