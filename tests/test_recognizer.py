@@ -380,13 +380,18 @@ def half_blank(network: Network) -> Network:
     return doubting
 
 
-def test_a_prediction_says_why_a_person_should_look(recognizer: Recognizer) -> None:
+def test_a_prediction_says_why_a_person_should_look(recognizer: Recognizer, tmp_path: Path) -> None:
     speck = np.full((48, 64), 255, np.uint8)
     speck[:8, 40] = 0  # ink, though too little for a character
     doubted_text = doubted(recognizer.network, "CAFF", "CAFE", 0.45)
     assert recognizer.read([bars("CAFE")])[0].reason == ""
     assert recognizer.read([bars("")])[0].reason == "blank"
     assert recognizer.read([speck])[0].reason == "no handwriting"
+    (tmp_path / "list.txt").write_text("FACE\n")
+    listed = recognizer.with_lexicon(tmp_path / "list.txt", strict=True)
+    assert [p.text for p in listed.read([bars("FACE"), speck])] == ["FACE", ""]
+    assert listed.read([speck])[0].reason == "no name of the list"
+    assert listed.read([bars("")])[0].reason == "blank"
     (doubtful,) = Recognizer(recognizer.model, doubted_text).read([bars("CAFF")])
     assert (doubtful.reason, doubtful.confidence < 0.5) == ("doubtful", True)
     assert doubtful.to_json()["reason"] == "doubtful"

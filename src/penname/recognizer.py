@@ -62,7 +62,8 @@ class Prediction:
     """What was read in one picture; `error` says why nothing could be.
 
     `reason` says why a person should look: `blank` when there is no ink, `no handwriting` when
-    there is but no text was found in it, `doubtful` when the text is more likely wrong than right.
+    there is but no text was found in it (`no name of the list` where nothing else may be written),
+    `doubtful` when the text is more likely wrong than right.
 
     The confidence is the text's share of what all texts are worth: P(text | image) over all
     alignments, weighed with P(text) when the model has a language (`penname.beam.search`). It is
@@ -299,7 +300,8 @@ class Recognizer:
             for text in texts[1:]
         )
         characters = tuple(self._character(span, line.shape[1]) for span in decoded.characters)
-        reason = _reason(line, decoded.text, confidence)
+        strict = self.language is not None and self.language.strict
+        reason = _reason(line, decoded.text, confidence, strict=strict)
         return Prediction("", decoded.text, confidence, characters, alternatives, reason=reason)
 
     def _character(self, span: ctc.Span, width: int) -> Character:
@@ -314,10 +316,12 @@ class Recognizer:
         return calibration.confidence(log(share) if share else -inf)
 
 
-def _reason(line: Grey, text: str, confidence: float) -> str:
+def _reason(line: Grey, text: str, confidence: float, *, strict: bool) -> str:
     """Return why a person should look at a line, or nothing."""
+    if not (line < INK).any() and not text:
+        return "blank"
     if not text:
-        return "no handwriting" if (line < INK).any() else "blank"
+        return "no name of the list" if strict else "no handwriting"
     return "doubtful" if confidence < DOUBTFUL else ""
 
 
