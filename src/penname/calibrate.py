@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penname.errors import GroundTruthError
-from penname.evaluate import evaluate
+from penname.evaluate import EvaluateOptions, evaluate
 from penname.model_folder import CERTAIN, Calibration, ModelFolder
 from penname.recognizer import Recognizer
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FEWEST = 50  # lines, with right and wrong ones among them
 STEPS = 50  # of Newton's method; some ten are enough
+UNDRAWN = EvaluateOptions(resamples=1)  # the lines are wanted, not intervals of their scores
 
 
 def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> ModelFolder:
@@ -34,7 +35,8 @@ def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> Model
     """
     plain = replace(folder, confidence=None)
     recognizer = Recognizer(plain, Recognizer.load(folder.path).network)
-    lines = [line for line in evaluate(recognizer, ground_truth).lines if not line.error]
+    scored = evaluate(recognizer, ground_truth, options=UNDRAWN).lines
+    lines = [line for line in scored if not line.error]
     right = np.array([line.reference == line.hypothesis for line in lines], dtype=bool)
     if len(right) < FEWEST or right.all() or not right.any():
         raise GroundTruthError(
