@@ -5,9 +5,9 @@
 Each size is written as written_name_{train,validation}_v2.csv and folders of JPEG files, eight
 lines for training to one for validation as in the data set, copying the crops given again and
 again, each into a file of its own. Memory is the proportional set size of all processes of the
-command together, looked at five times a second. The processor time of all of them, over the cores,
-is what a machine with nothing else to do would take. Prints a table, and a JSON object on the last
-line, which --out keeps.
+command together, looked at twenty times a second. The processor time of all of them, over the
+cores, is what a machine with nothing else to do would take. Prints a table, and a JSON object on
+the last line, which --out keeps.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def packed(source: Path, out: Path) -> dict[str, float]:
     ) as process:
         while process.poll() is None:
             most = max(most, memory(process.pid))
-            time.sleep(0.2)
+            time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
     seconds = time.perf_counter() - started
