@@ -7,6 +7,7 @@ from itertools import groupby, product
 import numpy as np
 import pytest
 
+from penname import ctc
 from penname.alphabet import BLANK, Alphabet
 from penname.ctc import align, frames_needed, greedy, greedy_batch, log_likelihood
 
@@ -89,6 +90,28 @@ def test_likelihood_neither_underflows_nor_needs_a_float64_network() -> None:
     assert found[0] == pytest.approx(-1000 + np.log(400), abs=1e-6)
     log_probs[0, :, :2] = -np.inf
     assert log_likelihood(log_probs, [[1]])[0] == -np.inf
+
+
+def test_texts_name_their_lines() -> None:
+    log_probs = random_log_probs((3, 6, 3))
+    labels: list[tuple[int, ...]] = [(1,), (2, 2), (1,), (1, 2, 1)]
+    lines = np.array([2, 0, 0, 2])
+    found = log_likelihood(log_probs, labels, lines)
+    expected = [by_enumeration(log_probs[m], t) for m, t in zip(lines, labels, strict=True)]
+    np.testing.assert_allclose(np.exp(found), expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 8.0, 30.0])
+def test_sums_of_probabilities_and_of_logarithms_agree(
+    monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    """From e^-69 to e^-6900, above and below what float64 holds, beside each other."""
+    log_probs = scale * random_log_probs((5, 90, 4), seed=3).astype(np.float32)
+    rng = np.random.default_rng(0)
+    labels = [rng.integers(1, 4, size=n) for n in (0, 1, 12, 25, 40)]
+    found = log_likelihood(log_probs, labels)
+    monkeypatch.setattr(ctc, "LEAST", np.inf)
+    np.testing.assert_allclose(found, log_likelihood(log_probs, labels), rtol=0, atol=1e-9)
 
 
 def test_no_lines_have_no_likelihoods() -> None:

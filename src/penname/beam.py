@@ -132,7 +132,7 @@ def _search_batch(
     ends = beams.lengths[row, slot].tolist()
     labels = beams.labels[row, slot].tolist()
     texts = [tuple(text[:end]) for text, end in zip(labels, ends, strict=True)]
-    likelihoods = ctc.log_likelihood(log_probs[row], texts)
+    likelihoods = ctc.log_likelihood(log_probs, texts, row)
     pleasing = options.language_weight * ended.log_prob[row, slot]
     found = [np.flatnonzero(row == line) for line in range(len(log_probs))]
     shares = _strict_shares if language.strict else _shares

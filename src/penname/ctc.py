@@ -20,6 +20,7 @@ from penname.alphabet import BLANK, Alphabet
 Labels = Sequence[int] | np.ndarray
 
 IMPOSSIBLE = -1e30  # a log probability that stays finite, so that differences are never nan
+LEAST = 1e-300  # float64 loses at most 5e-324 at a time, and T * L times
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,58 @@ def align(log_probs: np.ndarray, labels: Labels, alphabet: Alphabet) -> Decoded:
     return Decoded(tuple(int(label) for label in labels), tuple(spans))
 
 
-def log_likelihood(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarray:
-    """Return log P(labels[n] | line n), summed over all alignments: (N, T, C) -> (N,) float64.
+def log_likelihood(
+    log_probs: np.ndarray, labels: Sequence[Labels], lines: np.ndarray | None = None
+) -> np.ndarray:
+    """Return log P(text | line), summed over all alignments, of texts n: (N,) float64.
 
     The forward algorithm (Graves et al. 2006, section 4.1) over labels with blanks between them,
-    s = 0..2L, for all lines at once; -inf where the labels need more frames than there are.
+    for all texts at once; -inf where the labels need more frames than there are. Probabilities are
+    added up as they are, which is exact while none that matters is too small for float64: a sum
+    above `LEAST` has lost less than a billionth. Smaller ones are summed again as logarithms.
+
+    Args:
+        log_probs: of the lines (M, T, C).
+        labels: of each text (N,).
+        lines: the line of each text (N,); None when text n is of line n.
     """
+    lines = np.arange(len(labels)) if lines is None else lines
+    total = _likelihood(log_probs, labels, lines)
+    with np.errstate(divide="ignore"):
+        found = np.log(total)
+    small = np.flatnonzero(total < LEAST)
+    if len(small):
+        found[small] = _sum_of_logs(log_probs[lines[small]], [labels[n] for n in small.tolist()])
+    return np.asarray(found)
+
+
+def _likelihood(log_probs: np.ndarray, labels: Sequence[Labels], lines: np.ndarray) -> np.ndarray:
+    """Return P(text | line) of texts, as `log_likelihood` does, as far as float64 holds it.
+
+    In each frame, `label[i, n]` is the probability of the paths that wrote the first i labels of
+    text n and end in the last of them, `blank[i, n]` of those that end in a blank.
+    """
+    lengths = np.array([len(text) for text in labels], dtype=np.intp)
+    padded = np.full((int(lengths.max(initial=0)), len(labels)), BLANK, dtype=np.intp)  # (L, N)
+    for column, text in zip(padded.T, labels, strict=True):
+        column[: len(text)] = text
+    repeated = len(labels) + np.flatnonzero(padded[1:] == padded[:-1])  # needs a blank before it
+    where = lines * log_probs.shape[2] + padded
+    blank, label, both = np.zeros((3, len(padded) + 1, len(labels)))  # (L + 1, N)
+    blank[0] = 1.0
+    for frame in log_probs.swapaxes(0, 1):  # (M, C)
+        chances = np.exp(frame, dtype=np.float64)
+        np.add(blank, label, out=both)
+        separated = blank.take(repeated)
+        np.multiply(both, chances[lines, BLANK], out=blank)
+        both.put(repeated, separated)
+        label[1:] += both[:-1]
+        label[1:] *= chances.take(where)
+    return np.asarray((blank + label)[lengths, np.arange(len(labels))])
+
+
+def _sum_of_logs(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarray:
+    """Return log P(labels[n] | line n) of any size, from logarithms: (N, T, C) -> (N,)."""
     lengths = np.array([len(line) for line in labels], dtype=np.intp)
     states = _with_blanks(labels, 2 * int(lengths.max(initial=0)) + 1)  # (N, S)
     emitted = np.take_along_axis(log_probs, states[:, None, :], axis=2)  # (N, T, C) -> (N, T, S)
@@ -114,10 +161,8 @@ def log_likelihood(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarra
     forward = np.full((len(states), states.shape[1] + 2), IMPOSSIBLE)  # two columns before state 0
     forward[:, 1] = 0.0  # where every alignment begins: a step from state 0, a skip from state 1
     for frame in range(emitted.shape[1]):
-        stay, step, skip = forward[:, 2:], forward[:, 1:-1], forward[:, :-2] + skip_cost
-        best = np.maximum(np.maximum(stay, step), skip)
-        total = np.exp(stay - best) + np.exp(step - best) + np.exp(skip - best)
-        forward[:, 2:] = best + np.log(total) + emitted[:, frame]
+        ways = np.stack([forward[:, 2:], forward[:, 1:-1], forward[:, :-2] + skip_cost])
+        forward[:, 2:] = np.logaddexp.reduce(ways) + emitted[:, frame]
         forward[:, 1] = IMPOSSIBLE
     rows = np.arange(len(states))
     ends = np.logaddexp(forward[rows, 2 * lengths + 2], forward[rows, 2 * lengths + 1])
