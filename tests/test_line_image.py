@@ -182,6 +182,20 @@ def test_faint_ink_becomes_black_and_tinted_paper_white() -> None:
     assert set(np.unique(image)) == {0, 255}
 
 
+@pytest.mark.parametrize("white", [0.0, 0.3, 0.9])
+def test_levels_are_read_off_the_sorted_pixels(white: float) -> None:
+    rng = np.random.default_rng(5)
+    grey = rng.integers(220, 250, (30, 50)).astype(np.uint8)
+    ink = rng.random(grey.shape) < 0.3
+    grey[ink] = rng.integers(10, 200, ink.sum())
+    grey[rng.random(grey.shape) < white] = PAPER
+    ordered = sorted(grey.ravel().tolist())
+    low, paper = ordered[3 - 1], ordered[750 - 1]  # 0.2 % and half of 1,500
+    levels = [round(max(0, min(PAPER, (i - low) * PAPER / (paper - low)))) for i in range(256)]
+    line = line_image(grey, ImageSpec(height=30, max_width=64, max_scale=1, trim="none"))
+    assert line.tolist() == [[levels[level] for level in row] for row in grey.tolist()]
+
+
 @pytest.mark.parametrize("grey", [0, 128, 255])
 @pytest.mark.parametrize("spec", [SPEC, CROP, STRETCH], ids=lambda spec: spec.fit)
 def test_a_blank_picture_is_paper(grey: int, spec: ImageSpec) -> None:

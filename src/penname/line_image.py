@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +144,21 @@ def _levels(grey: Grey) -> Grey:
     if paper < PAPER:  # no light falls unevenly on paper that is all white
         grey = _even(grey)
         low, paper, _ = _extent(grey)
+    return np.asarray(_stretch(low, paper).take(grey))  # half the time of [grey]
+
+
+@cache
+def _stretch(low: int, paper: int) -> np.ndarray:
+    """Return what each grey level becomes when `low` is to be 0 and `paper` 255: (256,) uint8."""
     table = (np.arange(256) - low) * (255 / max(1, paper - low))
-    return np.asarray(np.round(np.clip(table, 0, PAPER)).astype(np.uint8)[grey])
+    return np.asarray(np.round(np.clip(table, 0, PAPER)), dtype=np.uint8)
 
 
 def _extent(grey: Grey) -> tuple[int, int, int]:
     """Return the grey levels of the darkest and lightest 0.2 % and, in the middle, the median."""
-    counts = np.bincount(grey.ravel(), minlength=256).cumsum()
-    low, median, high = np.searchsorted(counts, counts[-1] * np.array([0.002, 0.5, 0.998]))
+    counts = np.bincount(grey[grey < PAPER], minlength=256)  # white paper is most of a crop
+    counts[PAPER] = grey.size - counts.sum()
+    low, median, high = counts.cumsum().searchsorted(grey.size * np.array([0.002, 0.5, 0.998]))
     return int(low), int(median), int(high)
 
 

@@ -85,7 +85,7 @@ class Table:
                 text=_text(row.get(columns.text)),
                 source=str(row.get("source") or self.path.stem),
                 group=columns.group_of(row),
-                image=self._image(file),
+                image=self._image(file) if images else b"",
                 split=self.split or _split(row.get("split"), self.path, number),
             )
 
