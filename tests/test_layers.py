@@ -25,7 +25,12 @@ LAYERS = [
     {"recognizer"},
     {"html", "slices"},
     {"ground_truth"},
-    {"ground_truth.tables", "ground_truth.cleaning", "ground_truth.pack_folder"},
+    {
+        "ground_truth.tables",
+        "ground_truth.cleaning",
+        "ground_truth.pack_folder",
+        "ground_truth.workers",
+    },
     {"ground_truth.sources"},
     {"ground_truth.pack"},
     {"report"},

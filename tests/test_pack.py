@@ -296,7 +296,7 @@ class Dying(ThreadPoolExecutor):
 def test_a_worker_that_dies_is_named_with_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penname.ground_truth.pack.ProcessPoolExecutor", lambda *_: Dying(1))
+    monkeypatch.setattr("penname.ground_truth.workers.ProcessPoolExecutor", lambda *_: Dying(1))
     with pytest.raises(PackError, match=r"died near x\.parquet:1, .*fewer --workers"):
         packed(table(tmp_path, names(3)), tmp_path / "pack", replace(SERIAL, workers=2))
     assert not (tmp_path / "pack").exists()

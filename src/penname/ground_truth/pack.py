@@ -8,45 +8,34 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import time
-from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from penname.alphabet import Alphabet
 from penname.cores import cores
-from penname.errors import GroundTruthError, ImageError, OptionError, PackError
+from penname.errors import GroundTruthError, OptionError
 from penname.ground_truth.cleaning import RULES, Cleaning, CleaningOptions, check_width, clean_text
 from penname.ground_truth.pack_folder import Pack, PackWriter, check_free
 from penname.ground_truth.sources import GroundTruth, SourceOptions, count_sources, read_sources
-from penname.line_image import PAPER, ImageSpec, decode, line_image
+from penname.ground_truth.workers import Outcome, Picture, batch_pictures, line_images
 from penname.options import option, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from penname.line_image import Grey, ImageSpec
+
 __all__ = ["Pack", "PackOptions", "PackReport", "PackWriter", "draw_split", "write_pack"]
 
 logger = logging.getLogger(__name__)
 
-CHUNK_LINES = 256  # lines sent to a worker at once: enough to hide the cost of sending
-CHUNK_BYTES = 8 << 20  # or fewer, when their images are large
+CHUNK_BYTES = 8 << 20  # of encoded images sent to a worker at once
 LINES_PER_WORKER = 500  # a worker takes about as long to start as to do this many lines
 LOG_SECONDS = 10.0
-
-Pixels = tuple[bytes, list[int | str]]  # line images one after another; widths, or what is wrong
 
 
 @dataclass(frozen=True)
@@ -108,8 +97,9 @@ _effects = {rule.id: {"drops": "dropped", "changes": "changed"}[rule.effect] for
 
 @dataclass
 class _Chunk:
-    """Lines whose texts are clean, waiting for their line images."""
+    """Lines whose texts are clean, waiting for their line images; at most `most` of them."""
 
+    most: int
     lines: list[tuple[GroundTruth, Cleaning]] = field(default_factory=list)
     encoded: int = 0
 
@@ -119,7 +109,15 @@ class _Chunk:
 
     @property
     def full(self) -> bool:
-        return len(self.lines) >= CHUNK_LINES or self.encoded >= CHUNK_BYTES
+        return len(self.lines) >= self.most or self.encoded >= CHUNK_BYTES
+
+    @property
+    def pictures(self) -> list[Picture]:
+        images = (line.image for line, _ in self.lines)
+        return [image if isinstance(image, bytes) else str(image) for image in images]
+
+    def __str__(self) -> str:
+        return self.lines[0][0].row
 
 
 def write_pack(
@@ -147,8 +145,9 @@ def write_pack(
     with PackWriter(out, alphabet, spec, to_json(options), now=now) as writer:
         writer.rules.update({rule.id: 0 for rule in RULES})  # in their order, met or not
         lines = _ticking(read_sources(sources, options), total, progress)
-        for chunk, pixels in _normalised(_cleaned(lines, options, writer), spec, workers):
-            _store(chunk, pixels, options, writer)
+        chunks = ((chunk, chunk.pictures) for chunk in _cleaned(lines, options, writer))
+        for chunk, outcomes in line_images(chunks, spec, workers):
+            _store(chunk, outcomes, options, writer)
     pack = Pack.open(out)
     return PackReport(
         out=Path(out),
@@ -186,7 +185,8 @@ def _cleaned(
     lines: Iterable[GroundTruth], options: PackOptions, writer: PackWriter
 ) -> Iterator[_Chunk]:
     """Yield chunks of the lines whose texts pass the rules."""
-    chunk = _Chunk()
+    most = batch_pictures(writer.spec)
+    chunk = _Chunk(most)
     for line in lines:
         cleaning = clean_text(line.text, options, writer.alphabet)
         if cleaning.dropped == "missing-text" and options.keep_unlabelled:
@@ -197,24 +197,21 @@ def _cleaned(
         chunk.add(line, cleaning)
         if chunk.full:
             yield chunk
-            chunk = _Chunk()
+            chunk = _Chunk(most)
     if chunk.lines:
         yield chunk
 
 
-def _store(chunk: _Chunk, pixels: Pixels, options: PackOptions, writer: PackWriter) -> None:
+def _store(
+    chunk: _Chunk, outcomes: list[Outcome], options: PackOptions, writer: PackWriter
+) -> None:
     """Add the line images of a chunk to the pack, but for those the image rules drop."""
-    buffer, outcomes = pixels
-    height, start = writer.spec.height, 0
-    for (line, cleaning), outcome in zip(chunk.lines, outcomes, strict=True):
-        if isinstance(outcome, str):
-            bad = Cleaning(cleaning.text, dropped="unreadable-image", note=outcome)
+    for (line, cleaning), image in zip(chunk.lines, outcomes, strict=True):
+        if isinstance(image, str):
+            bad = Cleaning(cleaning.text, dropped="unreadable-image", note=image)
             _reject(line, bad, writer)
             continue
-        shape = height, outcome
-        image = np.frombuffer(buffer, np.uint8, height * outcome, start).reshape(shape)
-        start += image.size
-        frames = writer.spec.canvas_width(outcome) // options.stride
+        frames = writer.spec.canvas_width(image.shape[1]) // options.stride
         cleaning = check_width(cleaning, writer.alphabet, frames)
         if cleaning.dropped:
             _reject(line, cleaning, writer)
@@ -225,7 +222,7 @@ def _store(chunk: _Chunk, pixels: Pixels, options: PackOptions, writer: PackWrit
 def _add(
     line: GroundTruth,
     cleaning: Cleaning,
-    image: np.ndarray,
+    image: Grey,
     options: PackOptions,
     writer: PackWriter,
 ) -> None:
@@ -257,69 +254,6 @@ def _reject(line: GroundTruth, cleaning: Cleaning, writer: PackWriter) -> None:
         note=cleaning.note,
         text=line.text or "",
     )
-
-
-def _normalised(
-    chunks: Iterable[_Chunk], spec: ImageSpec, workers: int
-) -> Iterator[tuple[_Chunk, Pixels]]:
-    """Yield each chunk with its line images, in order; few chunks are held at a time."""
-    if workers == 1:
-        yield from ((chunk, _line_images(_images(chunk), spec)) for chunk in chunks)
-        return
-    context = multiprocessing.get_context("spawn")  # forking with pyarrow's threads can deadlock
-    pending: deque[tuple[_Chunk, Future[Pixels]]] = deque()
-    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
-        for chunk in chunks:
-            pending.append((chunk, pool.submit(_line_images, _images(chunk), spec)))
-            if len(pending) > 2 * workers:
-                yield _received(*pending.popleft())
-        while pending:
-            yield _received(*pending.popleft())
-
-
-def _received(chunk: _Chunk, future: Future[Pixels]) -> tuple[_Chunk, Pixels]:
-    try:
-        return chunk, future.result()
-    except BrokenProcessPool:
-        raise PackError(
-            f"a worker process died near {chunk.lines[0][0].row}, most likely for want of memory; "
-            "use fewer --workers"
-        ) from None
-
-
-def _images(chunk: _Chunk) -> list[bytes | Path]:
-    return [line.image for line, _ in chunk.lines]
-
-
-def _line_images(images: list[bytes | Path], spec: ImageSpec) -> Pixels:
-    """Return the line images end to end and each one's width, or why it cannot be read."""
-    parts: list[bytes] = []
-    outcomes: list[int | str] = []
-    for source in images:
-        try:
-            image = line_image(decode(source), spec)
-        except (ImageError, ValueError) as error:  # ValueError: a path with a NUL in it
-            outcomes.append(str(error))
-            continue
-        if image.min() == PAPER:
-            outcomes.append("the image holds no ink")
-            continue
-        parts.append(image.tobytes())
-        outcomes.append(image.shape[1])
-    return b"".join(parts), outcomes
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even when it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _workers(options: PackOptions, total: int) -> int:

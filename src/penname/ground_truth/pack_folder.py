@@ -172,6 +172,7 @@ class PackWriter:
         self._ids: Counter[str] = Counter()
         self._rows: list[tuple[Any, ...]] = []
         self._offset = 0
+        self._digest = hashlib.sha256()  # of the pixels
         check_free(self.out)
 
     def __enter__(self) -> Self:
@@ -220,7 +221,9 @@ class PackWriter:
             PackError: when the image, text or split does not belong in this pack.
         """
         self._check(image, text, split, file)
-        self._pixels.write(np.ascontiguousarray(image).data)
+        pixels = np.ascontiguousarray(image).data
+        self._pixels.write(pixels)
+        self._digest.update(pixels)  # to read them all once more would cost seconds
         width = image.shape[1]
         self._rows.append(
             (self._new_id(file), file, row, text, source, group, split, width, self._offset)
@@ -307,7 +310,8 @@ class PackWriter:
             "splits": {split: self.splits[split] for split in SPLITS},
             "sources": dict(self.sources),
             "cleaning": dict(self.rules),
-            "files": {name: _fingerprint(self._partial / name) for name in FILES},
+            "files": {FILES[0]: {"bytes": self._offset, "sha256": self._digest.hexdigest()}}
+            | {name: _fingerprint(self._partial / name) for name in FILES[1:]},
         }
 
 
