@@ -10,7 +10,7 @@ from conftest import bar_model, bars
 from PIL import Image
 
 from penname import calibrate as module
-from penname.calibrate import calibrate, fit
+from penname.calibrate import PRIOR, calibrate, fit
 from penname.errors import GroundTruthError
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.model_folder import CERTAIN, Calibration, ModelFolder
@@ -47,15 +47,23 @@ EXTREME = (  # a whole Newton step from the start overflows
 def test_the_fit_is_the_optimum_of_the_logistic_loss(
     confidences: np.ndarray, right: np.ndarray
 ) -> None:
-    """Its two conditions, with Platt's targets: residuals sum to 0, alone and times the logit."""
+    """Its two conditions, with Platt's targets and the prior: the gradient of both is 0."""
     found = fit(confidences, right)
     confidences = np.clip(confidences, 1e-9, np.exp(CERTAIN))
     fitted = np.array([found.confidence(float(np.log(p))) for p in confidences])
     hits, misses = right.sum(), (~right).sum()
     target = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
     logits = np.log(confidences) - np.log1p(-confidences)
-    assert fitted.sum() == pytest.approx(target.sum(), rel=1e-6)
-    assert fitted @ logits == pytest.approx(target @ logits, rel=1e-6)
+    drawn = np.array([found.slope - 1, found.intercept]) / PRIOR**2
+    assert drawn[1] + fitted.sum() == pytest.approx(target.sum(), rel=1e-6)
+    assert drawn[0] + fitted @ logits == pytest.approx(target @ logits, rel=1e-6)
+
+
+def test_the_prior_holds_a_few_outcomes_back_and_many_not_at_all() -> None:
+    confidences, right = outcomes(0.5, 1.0, 20_000)
+    none, few, many = (fit(confidences[:n], right[:n]) for n in (0, 30, 20_000))
+    assert none == Calibration(1.0, 0.0)
+    assert 0 < few.intercept < 0.3 < 0.9 < many.intercept < 1.1
 
 
 def test_too_few_lines_or_none_wrong_are_refused_and_nothing_is_stored(

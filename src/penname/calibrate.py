@@ -2,7 +2,9 @@
 
 Platt scaling (Platt 1999, "Probabilistic outputs for support vector machines"): a logistic
 regression of right-or-wrong on the logit of the raw confidence, with his smoothed targets, which
-keep a handful of errors from asking for certainty. Fit it on lines the model was not trained on.
+keep a handful of errors from asking for certainty. A raw confidence is a probability already, so
+without much evidence it is left nearly as it is: slope and intercept have a normal prior around 1
+and 0. Fit it on lines the model was not trained on.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from penname.ground_truth.sources import GroundTruth
 
 FEWEST = 50  # lines, with right and wrong ones among them
+PRIOR = 0.3  # standard deviation of slope and intercept (docs/log.md, "A second look")
 STEPS = 50  # of Newton's method; some ten are enough
+AS_IT_IS = np.array([1.0, 0.0])  # slope and intercept
 UNDRAWN = EvaluateOptions(resamples=1)  # the lines are wanted, not intervals of their scores
 
 
@@ -58,13 +62,15 @@ def fit(confidences: np.ndarray, right: np.ndarray) -> Calibration:
 
     def loss(weights: np.ndarray) -> float:
         z = weights @ x
-        return float(np.sum(np.logaddexp(0, z) - target * z))
+        moved = float(np.sum((weights - AS_IT_IS) ** 2)) / PRIOR**2
+        return float(np.sum(np.logaddexp(0, z) - target * z)) + moved / 2
 
-    weights = np.array([1.0, 0.0])
+    weights = AS_IT_IS
     for _ in range(STEPS):
         y = 0.5 + 0.5 * np.tanh(weights @ x / 2)
-        curvature = (x * (y * (1 - y))) @ x.T + 1e-9 * np.eye(2)
-        step = np.linalg.solve(curvature, x @ (y - target))
+        curvature = (x * (y * (1 - y))) @ x.T + np.eye(2) / PRIOR**2
+        pull = (weights - AS_IT_IS) / PRIOR**2
+        step = np.linalg.solve(curvature, x @ (y - target) + pull)
         while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
             step = step / 2  # where outcomes are nearly separated, a whole step goes too far
         weights = weights - step
