@@ -27,6 +27,7 @@ import numpy as np
 from penname import metrics
 from penname.alphabet import nfc
 from penname.calibrate import fit
+from penname.decoder import Decoder
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.lexicon import Lexicon, read_names, written
 from penname.line_image import decode, line_image, on_canvas
@@ -99,7 +100,8 @@ def settings(bench: Bench) -> list[list[float]]:
                 continue
             raw = copy(bench.recognizer)
             raw.model = replace(raw.model, confidence=None)
-            raw.decoding = replace(raw.decoding, language_weight=weight)
+            options = replace(raw.decoder.options, language_weight=weight)
+            raw.decoder = Decoder(raw.model.alphabet, raw.decoder.language, options)
             bench.temperature = temperature
             texts, confidences, _ = bench.read(raw)
             bench.temperature = 1.0
@@ -164,7 +166,8 @@ def agreement(bench: Bench, strict: Recognizer) -> list[list[float]]:
     for image, text in zip(bench.images, bench.read(strict)[0], strict=True):
         width = strict.model.image.canvas_width(image.shape[1])
         log_probs = strict.network(on_canvas([image], width))[0]
-        best, worth = best_of_all(strict.language.words, log_probs, strict.decoding.language_weight)
+        weight = strict.decoder.options.language_weight
+        best, worth = best_of_all(strict.decoder.language.words, log_probs, weight)
         found.append((worth, best == text))
     return [
         [limit, sum(w > limit for w, _ in found), sum(same for w, same in found if w > limit)]
@@ -223,7 +226,7 @@ def _ways(bench: Bench, file: Path, folder: Path) -> tuple[dict[str, Recognizer]
     complete.write_text("name,count\n" + "".join(f"{n},{c}\n" for n, c in rows), "utf-8")
     large.write_text("\n".join(recombined(list(names), HALF_MILLION)), "utf-8")
     greedy = copy(plain)
-    greedy.language = None
+    greedy.decoder = Decoder(plain.model.alphabet)
     ways = {"greedy": greedy, "language": plain}
     lists = {"list": file, "list with all": complete, "500,000 names": large}
     for name, each in lists.items():

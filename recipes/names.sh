@@ -55,7 +55,8 @@ common=(--resume --batch-size "$BATCH" --save-every 5m)
 penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" --pack "$out/validation" \
   --mix 1,1,6,1 --preset names --epochs "$EPOCHS" --learning-rate "$RATE" --dropout 0.15 \
   ${FROM:+--from "$FROM"} --out "$out/run" "${common[@]}"
-penname export --checkpoint "$out/run" --out "$out/names" --name names --language "$data/names_frequency.csv"
+penname export --checkpoint "$out/run" --out "$out/names" --name names \
+  --language "$data/names_frequency.csv" --language-weight 0.5
 penname quantise "$out/names" --pictures "$out/agreed.parquet" --calibrate "$out/verified.parquet"
 for labels in validation verified; do
   penname evaluate --model "$out/names" --data "$out/$labels.parquet" --html "$out/$labels.html"

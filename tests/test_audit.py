@@ -50,7 +50,9 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
     """Return the bar code model with a language in which CAB is frequent and CAC is not."""
     model = bar_model(tmp_path_factory.mktemp("models") / "speaker")
     Language.build({"CAB": 60, "CAC": 2, "FEED": 9}, BARS).save(model.language)
-    model = replace(model, decoding=DecodingOptions(language_weight=0.7, certain=1.0))
+    model = replace(
+        model, decoding=DecodingOptions(language_weight=0.7, certain=1.0, look_again=0.0)
+    )
     model.save()
     return Recognizer.load(model.path)
 
@@ -61,8 +63,8 @@ def worth(reader: Recognizer, picture: np.ndarray, text: str) -> float:
     log_probs = reader.network(on_canvas([image], SPEC.canvas_width(image.shape[1])))
     labels = BARS.encode(text)
     value = float(np.exp(ctc.log_likelihood(log_probs, [labels])[0]))
-    if reader.language:
-        value *= float(np.exp(reader.language.log_prob([labels])[0])) ** 0.7
+    if reader.decoder.language:
+        value *= float(np.exp(reader.decoder.language.log_prob([labels])[0])) ** 0.7
     return value
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from penname import beam
 from penname.alphabet import BLANK, Alphabet
-from penname.beam import DecodingOptions, search
+from penname.beam import DecodingOptions, search, weigh
 from penname.ctc import frames_needed, log_likelihood
 from penname.language import Language
 from penname.lexicon import Lexicon
@@ -136,6 +136,27 @@ def test_the_texts_kept_are_those_worth_most(language: Language, seed: int) -> N
         worth = {text: every[text] * like for text, like in zip(every, likes, strict=True)}
         best = sorted(every, key=lambda text: worth[text], reverse=True)[:3]
         assert [c.labels for c in candidates] == best
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_several_looks_are_worth_their_mean(language: Language, *, strict: bool) -> None:
+    looks = [random_log_probs(1, frames, seed=frames)[0] for frames in (5, 3)]
+    seen = [by_enumeration(look) for look in looks]
+    words: list[Labels] = [(1, 2), (3, 1, 2), (2, 2)]
+    texts = words if strict else [*words, (1, 2, 1), ()]
+    heard = language.with_words(language.words, strict=strict)
+    options = DecodingOptions(language_weight=0.5, candidates=2)
+    found = weigh(looks, texts, heard, options)
+    chances = {text: (seen[0][text] + seen[1][text]) / 2 for text in texts}  # BB: not in three
+    likes = np.exp(0.5 * heard.log_prob(texts))
+    worth = {text: chances[text] * like for text, like in zip(texts, likes, strict=True)}
+    best = sorted(texts, key=lambda text: worth[text], reverse=True)
+    assert [candidate.labels for candidate in found] == best[:2]
+    assert found[0].share / found[1].share == pytest.approx(worth[best[0]] / worth[best[1]])
+    if not strict:
+        unseen = (1 - sum(chances.values())) * worth[best[0]] / chances[best[0]]
+        share = worth[best[0]] / (sum(worth.values()) + unseen)
+        assert found[0].share == pytest.approx(share)
 
 
 def test_a_long_line_does_not_fade_away(language: Language) -> None:

@@ -61,9 +61,9 @@ def test_the_models_learn_from_the_other_folds_and_judge_every_line_once(tmp_pat
         assert len(pack) + len(numbered) == len(TEXTS)
         assert set(pack.splits) == {"train"}
         recognizer = Recognizer.load(folder)
-        assert recognizer.language
+        assert recognizer.decoder.language
         head, face = (recognizer.model.alphabet.encode(text) for text in ("HEAD", "FACE"))
-        assert np.subtract(*recognizer.language.log_prob([head, face])) > 3
+        assert np.subtract(*recognizer.decoder.language.log_prob([head, face])) > 3
         judged += list(judge(recognizer, numbered))
     audit = rank(judged, "both")
     found = [x.file for x in (*audit.findings, *audit.aside)]

@@ -11,6 +11,7 @@ import torch
 from test_model import lively
 
 from penname.alphabet import Alphabet
+from penname.beam import DecodingOptions
 from penname.errors import GroundTruthError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec
@@ -134,8 +135,12 @@ def test_language_and_calibration_are_exported_with_the_network_or_not_at_all(
     names = tmp_path / "names.csv"
     names.write_text("name,count\nADA,3\nBO,1\n")
     folder = export_model(tmp_path / "run", tmp_path / "model", "mine", language=names)
-    assert folder.decoding
+    assert folder.decoding == DecodingOptions()
     assert ModelFolder.load(folder.path).language.exists()
+    weighed = export_model(
+        tmp_path / "run", tmp_path / "weighed", "mine", language=names, language_weight=0.7
+    )
+    assert ModelFolder.load(weighed.path).decoding == DecodingOptions(language_weight=0.7)
     before = (folder.path / "model.json").read_bytes()
     (tmp_path / "truth.csv").write_text("file,text\nnone.png,A\n")
     with pytest.raises(GroundTruthError, match="too few to calibrate"):

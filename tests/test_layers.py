@@ -21,6 +21,7 @@ LAYERS = [
     {"line_image", "ctc", "lexicon", "metrics"},
     {"language", "fingerprint"},
     {"beam"},
+    {"decoder"},
     {"model_folder", "inputs"},
     {"recognizer"},
     {"html", "slices"},

@@ -10,7 +10,16 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from penname.errors import ImageError, OptionError
-from penname.line_image import MAX_PIXELS, PAPER, ImageSpec, decode, line_image, on_canvas
+from penname.line_image import (
+    INK,
+    MAX_PIXELS,
+    PAPER,
+    ImageSpec,
+    decode,
+    line_image,
+    on_canvas,
+    smaller,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +120,17 @@ def test_every_way_to_store_a_picture_gives_the_same_line_image(way: str, spec: 
     width = min(found.shape[1], expected.shape[1])
     difference = np.abs(found[:, :width] - expected[:, :width]).mean()
     assert difference <= TOLERANCE.get(way, 0.5)
+
+
+def test_a_smaller_line_image_keeps_its_middle_and_its_height() -> None:
+    line = np.full((48, 100), PAPER, dtype=np.uint8)
+    line[14:34, 25:75] = 0  # 20 x 50 of ink in the middle
+    found = smaller(line)
+    assert found.shape == (48, 88)
+    rows, columns = (np.unique(each) for each in np.nonzero(found < INK))
+    assert (rows[0] + rows[-1], columns[0] + columns[-1]) == (47, 87)
+    assert (len(rows), len(columns)) == (18, 44)
+    assert smaller(np.zeros((8, 1), dtype=np.uint8)).shape == (8, 1)
 
 
 def test_a_path_reads_as_its_bytes(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from penname import ctc
 from penname.alphabet import Alphabet
 from penname.beam import Candidate, DecodingOptions, search
+from penname.decoder import HOPELESS
 from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
 from penname.language import Language
@@ -235,7 +236,7 @@ def searching(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
     """A recognizer that knows three words."""
     model = bar_model(tmp_path_factory.mktemp("searching") / "bars")
     Language.build({"CAFE": 90, "DEAF": 5, "JADE": 40}, BARS).save(model.language)
-    replace(model, decoding=DecodingOptions()).save()
+    replace(model, decoding=DecodingOptions(look_again=0.0)).save()
     return Recognizer.load(model.path)
 
 
@@ -261,9 +262,9 @@ def test_the_search_gives_alternatives_whose_confidences_are_shares(
     network = doubted(recognizer.network, "CAFF", "CAFE", 0.45)
     (plain,) = Recognizer(searching.model, network).read([bars("CAFF")])
     log_probs = network(on_canvas([bars("CAFF")], SPEC.canvas_width(bars("CAFF").shape[1])))
-    assert searching.language
-    assert searching.model.decoding
-    ((best, *others),) = search(log_probs, searching.language, searching.model.decoding)
+    assert searching.decoder.language
+    assert searching.decoder.options
+    ((best, *others),) = search(log_probs, searching.decoder.language, searching.decoder.options)
     assert plain.confidence == pytest.approx(best.share)
     assert [a.text for a in plain.alternatives] == [BARS.decode(c.labels) for c in others]
     assert [a.confidence for a in plain.alternatives] == pytest.approx([c.share for c in others])
@@ -280,6 +281,58 @@ def test_the_search_gives_alternatives_whose_confidences_are_shares(
     assert ratios == pytest.approx([expected] * len(ratios))
 
 
+def looks(first: Network, second: Network) -> tuple[Network, list[tuple[int, ...]]]:
+    """Return a network that sees a line for the second time in narrower images, and its inputs."""
+    inputs: list[tuple[int, ...]] = []
+
+    def network(images: np.ndarray) -> np.ndarray:
+        inputs.append(images.shape)
+        return (first if images.shape[3] == 128 else second)(images)
+
+    return network, inputs
+
+
+def said(frames: list[tuple[str, float]], width: int) -> Network:
+    """Return a network that gives each character its probability, the rest to the next letter."""
+
+    def network(images: np.ndarray) -> np.ndarray:
+        probabilities = np.full((len(images), width // STRIDE, BARS.classes), 1e-12)
+        probabilities[:, :, 0] = 1.0
+        for index, (character, share) in enumerate(frames):
+            (label,) = BARS.encode(character)
+            probabilities[:, 2 * index + 1] = 1e-12
+            probabilities[:, 2 * index + 1, [label, label + 1]] = share, max(1 - share, 1e-12)
+        return np.asarray(np.log(probabilities / probabilities.sum(axis=2, keepdims=True)))
+
+    return network
+
+
+@pytest.mark.parametrize(("look_again", "text", "share"), [(0.0, "AC", 0.6), (0.7, "AD", 0.65)])
+def test_a_doubtful_line_is_looked_at_again(
+    searching: Recognizer, look_again: float, text: str, share: float
+) -> None:
+    options = DecodingOptions(language_weight=0.0, look_again=look_again)
+    network, inputs = looks(said([("A", 1), ("C", 0.6)], 128), said([("A", 1), ("C", 0.1)], 96))
+    recognizer = Recognizer(replace(searching.model, decoding=options), network)
+    line = bars("CAFF")[:, :104]  # 92 wide when it is smaller
+    found = recognizer.read_lines([line, line])
+    assert [p.text for p in found] == [text, text]
+    assert [p.confidence for p in found] == pytest.approx([share, share], abs=1e-6)
+    assert [a.confidence for a in found[0].alternatives[:1]] == pytest.approx([1 - share], abs=1e-6)
+    assert "".join(c.character for c in found[0].characters) == text
+    assert inputs == [(2, 1, 48, 128), (2, 1, 48, 96)][: 1 + (look_again > 0)]
+
+
+@pytest.mark.parametrize("doubts", [1, 7])
+def test_a_line_full_of_doubts_is_not_looked_at_again(searching: Recognizer, doubts: int) -> None:
+    options = DecodingOptions(language_weight=0.0)
+    network, inputs = looks(said([("A", 0.5)] * doubts, 128), said([("A", 0.9)], 96))
+    model = replace(searching.model, decoding=options)
+    (found,) = Recognizer(model, network).read_lines([bars("CAFF")[:, :104]])
+    assert len(inputs) == (2 if 0.5**doubts >= HOPELESS else 1)
+    assert found.confidence > 0 or doubts == 7
+
+
 def test_a_certain_reading_is_not_searched(
     searching: Recognizer, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +342,7 @@ def test_a_certain_reading_is_not_searched(
         searched.append(len(log_probs))
         return search(log_probs, *rest)
 
-    monkeypatch.setattr("penname.recognizer.search", counting)
+    monkeypatch.setattr("penname.decoder.search", counting)
     (greedy,) = recognizer.read([bars("BB")])
     for certain, expected in ((greedy.confidence - 1e-6, 0), (greedy.confidence + 1e-6, 1)):
         model = replace(searching.model, decoding=DecodingOptions(certain=certain))

@@ -196,9 +196,10 @@ def _times_likelier(recognizer: Recognizer, image: Grey, text: str, other: str) 
     log_probs = np.repeat(recognizer.network(canvas), 2, axis=0)  # (2, T, C)
     labels = [recognizer.model.alphabet.encode(each) for each in (text, other)]
     worth = ctc.log_likelihood(log_probs, labels)
-    if recognizer.language and recognizer.model.decoding:
-        pleasing = recognizer.language.log_prob(labels)
-        worth = worth + recognizer.model.decoding.language_weight * pleasing
+    decoder = recognizer.decoder
+    if decoder.language and decoder.options:
+        pleasing = decoder.language.log_prob(labels)
+        worth = worth + decoder.options.language_weight * pleasing
     return exp(min(worth[0] - worth[1], MOST))
 
 

@@ -43,6 +43,7 @@ class DecodingOptions:
     characters: int = option(4, "characters tried per frame, the likeliest")
     candidates: int = option(6, "texts scored exactly per line")
     certain: float = option(0.97, "a greedy reading with this probability is taken as it is")
+    look_again: float = option(0.7, "a reading with a smaller share is looked at again")
 
     def __post_init__(self) -> None:
         for name in ("beam", "characters", "candidates"):
@@ -105,6 +106,24 @@ def search(
         texts = _search_batch(_padded([log_probs[line] for line in batch]), language, options)
         found.update(zip(batch, texts, strict=True))
     return [found[line] for line in range(len(log_probs))]
+
+
+def weigh(
+    looks: Sequence[np.ndarray],
+    texts: Sequence[tuple[int, ...]],
+    language: Language,
+    options: DecodingOptions,
+) -> list[Candidate]:
+    """Return one line's texts, best first, by several looks at it: log_probs (T, C) of any T.
+
+    P(text | image) is the mean of what each look gives, which is a probability again.
+    """
+    line = np.zeros(len(texts), dtype=np.intp)
+    seen = [ctc.log_likelihood(look[None], texts, line) for look in looks]
+    likelihoods = np.logaddexp.reduce(seen) - np.log(len(looks))
+    pleasing = options.language_weight * language.log_prob(texts)
+    shares = _strict_shares if language.strict else _shares
+    return shares(list(texts), likelihoods, pleasing)[: options.candidates]
 
 
 def _padded(log_probs: list[np.ndarray]) -> np.ndarray:

@@ -33,6 +33,7 @@ MAX_PIXELS = 50_000_000  # a line image is some 0.02 megapixels; a page at 600 d
 MIN_SIDE = 4  # pixels; less cannot hold a letter
 MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
 UNEVEN = 16  # grey levels that paper may differ from end to end before it is evened out
+SMALLER = 0.88  # scale of the second look at a doubtful line
 INK = 128  # after levels, anything darker is ink
 
 Grey = np.ndarray  # (h, w) uint8
@@ -124,6 +125,13 @@ def line_image(grey: Grey, spec: ImageSpec) -> Grey:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     scaled = grey if size == (width, height) else _resized(grey, *size)
     return _pasted(scaled, spec.height, size[0], (spec.height - size[1]) // 2)
+
+
+def smaller(line: Grey) -> Grey:
+    """Return a line image (H, w) drawn smaller in the middle of one (H, SMALLER * w)."""
+    height, width = line.shape
+    size = max(1, round(SMALLER * width)), max(1, round(SMALLER * height))
+    return _pasted(_resized(line, *size), height, size[0], (height - size[1]) // 2)
 
 
 def on_canvas(images: list[Grey], width: int) -> np.ndarray:

@@ -15,22 +15,23 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from math import inf, log
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from penname import ctc
-from penname.beam import Candidate, DecodingOptions, search
 from penname.cores import cores
+from penname.decoder import Decoder, Reading
 from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
 from penname.language import Language
 from penname.lexicon import Lexicon
-from penname.line_image import INK, Grey, Source, decode, line_image, on_canvas
+from penname.line_image import INK, Grey, Source, decode, line_image, on_canvas, smaller
 from penname.model_folder import ModelFolder
 
+if TYPE_CHECKING:
+    from penname import ctc
+
 Network = Callable[[np.ndarray], np.ndarray]
-Reading = tuple[ctc.Decoded, list[Candidate]]  # how the best text is written; the texts, best first
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 WINDOW = 256  # pictures begun at a time, of which two are in memory; some 8 MB of line images
@@ -113,8 +114,7 @@ class Recognizer:
         self.model = model
         self.network = network
         self.threads = threads or cores()
-        self.language = _language(model)
-        self.decoding = model.decoding
+        self.decoder = Decoder(model.alphabet, _language(model), model.decoding)
 
     @property
     def name(self) -> str:
@@ -143,9 +143,7 @@ class Recognizer:
         """
         words = Lexicon.load(Path(file), self.model.alphabet)
         other = copy(self)
-        language = self.language or Language.uniform(words)
-        other.language = language.with_words(words, strict=strict)
-        other.decoding = self.decoding or DecodingOptions()
+        other.decoder = self.decoder.with_words(words, strict=strict)
         return other
 
     def read(self, sources: Iterable[Source | Input], batch_size: int = 32) -> list[Prediction]:
@@ -242,8 +240,9 @@ class Recognizer:
         for batch, future in window.batches:
             rows = future.result()  # (N, T, C)
             log_probs.update(zip(batch, rows, strict=True))
-            readings.update(zip(batch, self._greedy(rows), strict=True))
-        readings |= self._searched(readings, log_probs)
+            readings.update(zip(batch, self.decoder.greedy(rows), strict=True))
+        readings |= self.decoder.searched(readings, log_probs)
+        readings |= self._looked_again(readings, log_probs, window.lines)
         for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
@@ -261,47 +260,34 @@ class Recognizer:
             )
         return log_probs
 
-    def _greedy(self, log_probs: np.ndarray) -> list[Reading]:
-        """Return the greedy reading of each line of log_probs (N, T, C)."""
-        decoded = ctc.greedy_batch(log_probs, self.model.alphabet)
-        likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in decoded])
-        shares = np.exp(np.minimum(likelihoods, 0.0)).tolist()
-        return [
-            (line, [Candidate(line.labels, share)])
-            for line, share in zip(decoded, shares, strict=True)
-        ]
-
-    def _searched(
-        self, greedy: dict[int, Reading], log_probs: dict[int, np.ndarray]
+    def _looked_again(
+        self,
+        readings: dict[int, Reading],
+        log_probs: dict[int, np.ndarray],
+        lines: list[Grey | str],
     ) -> dict[int, Reading]:
-        """Return better readings for those that are not certain, by index as the greedy ones."""
-        if not (self.language and self.decoding):
-            return {}
-        certain = _certain(greedy, self.language, self.decoding)
-        doubtful = {i: frames for i, frames in log_probs.items() if i not in certain}
-        found = search(list(doubtful.values()), self.language, self.decoding)
-        readings = {}
-        for (index, frames), texts in zip(doubtful.items(), found, strict=True):
-            decoded, _ = greedy[index]
-            labels = texts[0].labels if texts else ()
-            if decoded.labels != labels:
-                decoded = ctc.align(frames, labels, self.model.alphabet)
-            readings[index] = (decoded, texts or [Candidate((), 0.0)])
-        return readings
+        """Return better readings for the doubtful lines, by a second look at them."""
+        groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
+        for index in self.decoder.doubtful(readings):
+            if not isinstance(line := lines[index], str):
+                image = smaller(line)
+                groups[self.model.image.canvas_width(image.shape[1])][index] = image
+        again: dict[int, np.ndarray] = {}
+        for width, group in groups.items():
+            again.update(zip(group, self._run(list(group.values()), width), strict=True))
+        return self.decoder.both(readings, log_probs, again) if again else {}
 
     def _prediction(self, reading: Reading, line: Grey) -> Prediction:
         """Return the prediction for a line image, its file to be filled in."""
-        decoded, texts = reading
-        share = texts[0].share
+        decoded, share = reading.decoded, reading.share
         confidence = self._confidence(share)
         left = (1 - confidence) / (1 - share) if share < 1 else 0.0
         alternatives = tuple(
             Alternative(self.model.alphabet.decode(text.labels), left * text.share)
-            for text in texts[1:]
+            for text in reading.texts[1:]
         )
         characters = tuple(self._character(span, line.shape[1]) for span in decoded.characters)
-        strict = self.language is not None and self.language.strict
-        reason = _reason(line, decoded.text, confidence, strict=strict)
+        reason = _reason(line, decoded.text, confidence, strict=self.decoder.strict)
         return Prediction("", decoded.text, confidence, characters, alternatives, reason=reason)
 
     def _character(self, span: ctc.Span, width: int) -> Character:
@@ -323,15 +309,6 @@ def _reason(line: Grey, text: str, confidence: float, *, strict: bool) -> str:
     if not text:
         return "no name of the list" if strict else "no handwriting"
     return "doubtful" if confidence < DOUBTFUL else ""
-
-
-def _certain(greedy: dict[int, Reading], language: Language, decoding: DecodingOptions) -> set[int]:
-    """Return the indices of the greedy readings that need no search."""
-    certain = [i for i, (_, [text]) in greedy.items() if text.share >= decoding.certain]
-    if not language.strict:
-        return set(certain)
-    listed = np.isfinite(language.log_prob([greedy[index][0].labels for index in certain]))
-    return {index for index, known in zip(certain, listed, strict=True) if known}
 
 
 def _language(model: ModelFolder) -> Language | None:

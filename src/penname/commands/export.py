@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penname.beam import DecodingOptions
 from penname.commands.common import out_flag
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ def flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--name", required=True, help="what the model calls itself")
     sub.add_argument(
         "--language", type=Path, metavar="FILE", help="let decoding prefer these texts: name,count"
+    )
+    sub.add_argument(
+        "--language-weight",
+        type=float,
+        default=DecodingOptions.language_weight,
+        metavar="WEIGHT",
+        help="how much these texts count beside the picture (default: %(default)s)",
     )
     sub.add_argument(
         "--calibrate",
@@ -40,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         arguments.name,
         language=arguments.language,
+        language_weight=arguments.language_weight,
         calibration=arguments.calibrate,
     )
     print(folder.path)

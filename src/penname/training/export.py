@@ -40,6 +40,7 @@ def export_model(
     name: str,
     *,
     language: Path | None = None,
+    language_weight: float = DecodingOptions.language_weight,
     calibration: Sequence[Path] = (),
 ) -> ModelFolder:
     """Write the best weights of a training run to the model folder `out`.
@@ -49,9 +50,11 @@ def export_model(
         out: the model folder; files of an earlier export are replaced, `card.md` is left alone.
         name: what the model calls itself.
         language: a CSV file name,count of texts that decoding prefers.
+        language_weight: how much log P(text) counts beside log P(text | image).
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
+        OptionError: a weight below 0.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
         ModelError: the language cannot be built from its table.
         GroundTruthError: the confidence cannot be calibrated on this ground truth.
@@ -62,7 +65,7 @@ def export_model(
         folder = _network(training, exported, Path(partial), name)
         if language:
             build_language(language, folder.alphabet, folder.language)
-            folder = replace(folder, decoding=DecodingOptions())
+            folder = replace(folder, decoding=DecodingOptions(language_weight))
             folder.save()
         if calibration:
             folder = calibrate(folder, read_sources(calibration, SourceOptions()))

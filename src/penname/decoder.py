@@ -1,0 +1,122 @@
+"""Decoder: from what the network gives for lines to their texts, best first.
+
+A greedy reading that is certain stays. The others are searched for, with the language of the
+model. What is doubtful then can be looked at once more, as a line image drawn a little smaller,
+and its texts are weighed by both looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penname import ctc
+from penname.beam import Candidate, DecodingOptions, search, weigh
+from penname.language import Language
+
+if TYPE_CHECKING:
+    from penname.alphabet import Alphabet
+    from penname.lexicon import Lexicon
+
+HOPELESS = 0.01  # a long line whose best text has a smaller share gains nothing from another look
+Lines = Mapping[int, np.ndarray]  # index -> log_probs (T, C)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the best text of a line is written, and the texts, best first; never none."""
+
+    decoded: ctc.Decoded
+    texts: list[Candidate]
+
+    @property
+    def share(self) -> float:
+        """The best text's share of what all texts are worth."""
+        return self.texts[0].share
+
+
+class Decoder:
+    """Finds texts: greedily, or by search when it has a language and options."""
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        language: Language | None = None,
+        options: DecodingOptions | None = None,
+    ) -> None:
+        self.alphabet, self.language, self.options = alphabet, language, options
+
+    def with_words(self, words: Lexicon, *, strict: bool) -> Decoder:
+        """Return a decoder whose language has other words, and no others if `strict`."""
+        language = (self.language or Language.uniform(words)).with_words(words, strict=strict)
+        return Decoder(self.alphabet, language, self.options or DecodingOptions())
+
+    @property
+    def strict(self) -> bool:
+        """Whether only the words of a list can be written."""
+        return self.language is not None and self.language.strict
+
+    def greedy(self, log_probs: np.ndarray) -> list[Reading]:
+        """Return the greedy reading of each line of log_probs (N, T, C)."""
+        decoded = ctc.greedy_batch(log_probs, self.alphabet)
+        likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in decoded])
+        shares = np.exp(np.minimum(likelihoods, 0.0)).tolist()
+        return [
+            Reading(line, [Candidate(line.labels, share)])
+            for line, share in zip(decoded, shares, strict=True)
+        ]
+
+    def searched(self, greedy: Mapping[int, Reading], lines: Lines) -> dict[int, Reading]:
+        """Return readings for those lines whose greedy reading is not certain."""
+        if not (self.language and self.options):
+            return {}
+        certain = _certain(greedy, self.language, self.options)
+        uncertain = {index: frames for index, frames in lines.items() if index not in certain}
+        found = search(list(uncertain.values()), self.language, self.options)
+        return {
+            index: self._reading(greedy[index], texts or [Candidate((), 0.0)], frames)
+            for (index, frames), texts in zip(uncertain.items(), found, strict=True)
+        }
+
+    def doubtful(self, readings: Mapping[int, Reading]) -> list[int]:
+        """Return the lines that are worth a second look."""
+        least = self.options.look_again if self.language and self.options else 0.0
+        return [i for i, reading in readings.items() if HOPELESS <= reading.share < least]
+
+    def both(
+        self, readings: Mapping[int, Reading], first: Lines, second: Lines
+    ) -> dict[int, Reading]:
+        """Return readings for the lines that have a second look, by both looks."""
+        assert self.language, "a line is doubtful to a search alone"
+        assert self.options, "a line is doubtful to a search alone"
+        found = search(list(second.values()), self.language, self.options)
+        better = {}
+        for (index, frames), more in zip(second.items(), found, strict=True):
+            seen = [*readings[index].texts, *more]
+            labels = list(dict.fromkeys(text.labels for text in seen if text.share))
+            if labels:
+                looks = [first[index], frames]
+                texts = weigh(looks, labels, self.language, self.options)
+                better[index] = self._reading(readings[index], texts, first[index])
+        return better
+
+    def _reading(self, before: Reading, texts: list[Candidate], frames: np.ndarray) -> Reading:
+        """Return the reading with these texts of a line's log_probs (T, C), read before."""
+        labels = texts[0].labels
+        if before.decoded.labels == labels:
+            return Reading(before.decoded, texts)
+        return Reading(ctc.align(frames, labels, self.alphabet), texts)
+
+
+def _certain(
+    greedy: Mapping[int, Reading], language: Language, options: DecodingOptions
+) -> set[int]:
+    """Return the indices of the greedy readings that need no search."""
+    certain = [i for i, reading in greedy.items() if reading.share >= options.certain]
+    if not language.strict:
+        return set(certain)
+    listed = np.isfinite(language.log_prob([greedy[index].decoded.labels for index in certain]))
+    return {index for index, known in zip(certain, listed, strict=True) if known}
