@@ -22,7 +22,7 @@ LAYERS = [
     {"language", "fingerprint"},
     {"beam"},
     {"decoder"},
-    {"model_folder", "inputs"},
+    {"model_folder", "inputs", "network"},
     {"recognizer"},
     {"html", "slices"},
     {"ground_truth"},
@@ -102,7 +102,8 @@ ALSO = {
 PACKAGES = {  # what may be imported from elsewhere, and by whom: a module or all of a wing
     "numpy": {"*"},
     "PIL": {"line_image", "recognizer", "html", "synthesis"},
-    "onnxruntime": {"recognizer", "training.graph", "training.quantise"},
+    "onnxruntime": {"network", "training.graph", "training.quantise"},
+    "openvino": {"network"},
     "onnx": {"training.graph", "training.quantise"},
     "google": {"training.graph"},
     "h5py": {"training.keras_file"},

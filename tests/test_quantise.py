@@ -20,7 +20,8 @@ from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.inputs import Input, expand
 from penname.line_image import decode, line_image, on_canvas
 from penname.model_folder import INCLUDED, ModelFolder
-from penname.recognizer import Recognizer, load_network
+from penname.network import load_network
+from penname.recognizer import Recognizer
 from penname.training import quantise as module
 from penname.training.graph import Exported
 from penname.training.options import TrainOptions

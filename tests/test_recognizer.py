@@ -24,7 +24,7 @@ from penname.inputs import Input
 from penname.language import Language
 from penname.line_image import PAPER, line_image, on_canvas
 from penname.model_folder import Calibration
-from penname.recognizer import WINDOW, Character, Network, Prediction, Recognizer
+from penname.recognizer import WINDOW, Character, Prediction, Recognizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from penname.line_image import Source
     from penname.model_folder import ModelFolder
+    from penname.network import Network
 
 TEXTS = ["A", "JAB", "CAFE", "BB", "HEADACHE", "DECIDED"]
 

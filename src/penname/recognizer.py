@@ -1,4 +1,4 @@
-"""Recognizer: pictures in, predictions out, with ONNX Runtime.
+"""Recognizer: pictures in, predictions out.
 
 It holds one function, images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Lines are read in
 batches of equal canvas width, and the canvas depends on the line alone, so a line reads the same
@@ -8,7 +8,6 @@ alone and in a batch.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
@@ -16,8 +15,6 @@ from itertools import islice
 from math import inf, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from penname.cores import cores
 from penname.decoder import Decoder, Reading
@@ -27,11 +24,14 @@ from penname.language import Language
 from penname.lexicon import Lexicon
 from penname.line_image import INK, Grey, Source, decode, line_image, on_canvas, smaller
 from penname.model_folder import ModelFolder
+from penname.network import RUNTIME, Network, load_network
 
 if TYPE_CHECKING:
-    from penname import ctc
+    from collections.abc import Iterable, Iterator, Sequence
 
-Network = Callable[[np.ndarray], np.ndarray]
+    import numpy as np
+
+    from penname import ctc
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 WINDOW = 256  # pictures begun at a time, of which two are in memory; some 8 MB of line images
@@ -105,31 +105,41 @@ class Recognizer:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
         threads: batches that are in the network at a time; 0 is one for each core.
+        runtime: what runs the network (`penname.network.RUNTIMES`).
 
     Raises:
         ModelError: when the model's decoding needs a language that is missing or damaged.
     """
 
-    def __init__(self, model: ModelFolder, network: Network, *, threads: int = 0) -> None:
+    def __init__(
+        self, model: ModelFolder, network: Network, *, threads: int = 0, runtime: str = RUNTIME
+    ) -> None:
         self.model = model
         self.network = network
+        self.runtime = runtime
         self.threads = threads or cores()
         self.decoder = Decoder(model.alphabet, _language(model), model.decoding)
 
     @property
     def name(self) -> str:
-        """The model's name."""
-        return self.model.name
+        """The model's name, and the runtime where it is not the usual one: texts may differ."""
+        return self.model.name + f" ({self.runtime})" * (self.runtime != RUNTIME)
 
     @classmethod
-    def load(cls, model: str | Path = "names", *, threads: int = 0) -> Recognizer:
+    def load(
+        cls, model: str | Path = "names", *, threads: int = 0, runtime: str = RUNTIME
+    ) -> Recognizer:
         """Return a recognizer for an included model or a model folder; 0 threads is all cores.
+
+        The runtime is `onnxruntime` or, where its extra is installed, `openvino`.
 
         Raises:
             ModelError: when there is no such model, or it is damaged.
+            OptionError: when there is no such runtime, or it is not installed.
         """
         folder = ModelFolder.load(model)
-        return cls(folder, load_network(folder.onnx), threads=threads)
+        network = load_network(folder.onnx, runtime)
+        return cls(folder, network, threads=threads, runtime=runtime)
 
     def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
         """Return a recognizer that prefers the names of a list, or can write no other.
@@ -322,30 +332,3 @@ def _language(model: ModelFolder) -> Language | None:
             f"{model.alphabet.characters!r}; build the language again"
         )
     return language
-
-
-def load_network(file: Path) -> Network:
-    """Return the network in an ONNX file, which takes one thread for each batch it is given.
-
-    Raises:
-        ModelError: when it is damaged.
-    """
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    # Batches side by side, one thread each, are faster than two threads for one batch: these
-    # wait for each other, and take the processor from what prepares and decodes where they spin.
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3  # errors; warnings would land on stderr
-    try:
-        session = onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # ONNX Runtime raises a dozen kinds, without a common base
-        raise ModelError(f"{file}: {error}; export the model again") from error
-
-    def network(images: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(["log_probs"], {"images": images})[0])
-
-    return network

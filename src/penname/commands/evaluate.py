@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import lexicon_flags, load_recognizer, model_flag
+from penname.commands.common import lexicon_flags, load_recognizer, model_flag, runtime_flag
 from penname.options import add_flags, from_flags
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     from penname.ground_truth.sources import SourceOptions
 
     model_flag(sub)
+    runtime_flag(sub)
     lexicon_flags(sub)
     sub.add_argument(
         "--data", nargs="+", type=Path, required=True, metavar="PATH", help="ground truth to score"

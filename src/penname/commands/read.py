@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import lexicon_flags, load_recognizer, model_flag, say
+from penname.commands.common import lexicon_flags, load_recognizer, model_flag, runtime_flag, say
 
 if TYPE_CHECKING:
     import argparse
@@ -27,6 +27,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
         "paths", nargs="+", metavar="PATH", help="an image, folder, pattern or Parquet file"
     )
     model_flag(sub)
+    runtime_flag(sub)
     lexicon_flags(sub)
     sub.add_argument("--json", action="store_true", help="print one JSON object per image")
     sub.add_argument("--csv", type=Path, metavar="FILE", help="write a table to FILE as well")

@@ -30,7 +30,8 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from penname.errors import ImageError, TrainingError
 from penname.line_image import decode, line_image, on_canvas
-from penname.recognizer import Recognizer, load_network
+from penname.network import load_network
+from penname.recognizer import Recognizer
 from penname.training.graph import halve
 
 if TYPE_CHECKING:
