@@ -12,9 +12,10 @@ and 224 pixels (the mean of the names set is 211); the others from one JPEG an i
   their layers, cells made so that they have as many weights as `names`, line images of the same
   height, one image an item, fp32, Adam.
 
-The ways take turns, so that other work on the machine disturbs all alike; images per second of
-processor time (of this process alone) are disturbed less. Prints as it goes, then a table, and a
-JSON object on the last line, which --out keeps.
+The ways take turns, each in a process of its own, so that other work on the machine disturbs all
+alike and none changes another's settings; images per second of that process's processor time are
+disturbed less. Prints as it goes, then a table, and a JSON object on the last line, which --out
+keeps.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import csv
 import json
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -303,32 +306,59 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Return images a second of each way: the ways take turns, `rounds` times."""
     report: dict[str, dict[str, Any]] = {}
-    running: dict[str, Steps] = {}
+    running: dict[str, subprocess.Popen[str]] = {}
     for name in names:
-        began = time.perf_counter()
-        try:
-            running[name] = WAYS[name](bench)
-            for _ in range(4):  # both canvas widths, and what is tuned or compiled on first use
-                next(running[name])
-            settle(bench)
-        except Exception as error:  # one way that fails here must not lose the others
-            report[name] = {"error": f"{type(error).__name__}: {error}"[:500]}
-            running.pop(name, None)
+        process = begin(bench, name)
+        report[name] = answer(process)
+        if "error" in report[name]:  # one way that fails here must not lose the others
+            process.communicate()
             print(f"{name}: {report[name]['error']}", flush=True)
             continue
-        report[name] = {
-            "first_steps_s": time.perf_counter() - began,
-            "images_per_second": [],
-            "images_per_cpu_second": [],
-        }
+        running[name] = process
+        report[name] |= {"images_per_second": [], "images_per_cpu_second": []}
         print(f"{name}: first steps {report[name]['first_steps_s']:.1f} s", flush=True)
     for _ in range(rounds):
-        for name, steps in running.items():
-            rate, cpu = images_per_second(bench, steps, seconds)
+        for name, process in running.items():
+            rate, cpu = answer(process, seconds)["rates"]
             report[name]["images_per_second"].append(rate)
             report[name]["images_per_cpu_second"].append(cpu)
             print(f"{name}: {rate:,.0f} images/s, {cpu:,.0f} a CPU second", flush=True)
+    for process in running.values():
+        process.communicate()
     return report
+
+
+def begin(bench: Bench, name: str) -> subprocess.Popen[str]:
+    """Start a process that trains in one way whenever it is asked to."""
+    told = vars(bench) | {"folder": str(bench.folder), "device": str(bench.device)}
+    command = [sys.executable, __file__, "--way", name, "--bench", json.dumps(told)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def answer(process: subprocess.Popen[str], seconds: float | None = None) -> dict[str, Any]:
+    """Return what a way's process says next, when it has been asked to train for so long."""
+    assert process.stdin
+    assert process.stdout
+    if seconds is not None:
+        print(seconds, file=process.stdin, flush=True)
+    return json.loads(process.stdout.readline() or '{"error": "its process has died"}')  # type: ignore[no-any-return]
+
+
+def serve(name: str, bench: Bench) -> None:
+    """Be the process of a way: begin, then train for as many seconds as each line of input says."""
+    began = time.perf_counter()
+    try:
+        steps = WAYS[name](bench)
+        for _ in range(4):  # both canvas widths, and what is tuned or compiled on first use
+            next(steps)
+        settle(bench)
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {error}"[:500]}), flush=True)
+        return
+    print(json.dumps({"first_steps_s": time.perf_counter() - began}), flush=True)
+    for line in sys.stdin:
+        rates = images_per_second(bench, steps, float(line))
+        print(json.dumps({"rates": rates}), flush=True)
 
 
 def images_per_second(bench: Bench, steps: Steps, seconds: float) -> tuple[float, float]:
@@ -449,7 +479,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=cores(), help="of torch on the CPU")
     parser.add_argument("--only", nargs="*", default=list(WAYS), help="these ways")
     parser.add_argument("--out", type=Path, help="keep the JSON object here")
+    parser.add_argument("--way", help=argparse.SUPPRESS)  # what a process of one way is given
+    parser.add_argument("--bench", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
+    if arguments.way:
+        told = arguments.bench
+        device = torch.device(told["device"])
+        serve(arguments.way, Bench(**told | {"folder": Path(told["folder"]), "device": device}))
+        return
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(
             Path(folder),

@@ -52,6 +52,7 @@ LAYERS = [
     {"synthesis"},
     {"training"},
     {"training.options"},
+    {"training.allocator"},
     {"training.model", "training.loss", "training.augment", "training.checkpoint", "training.data"},
     {"training.graph"},
     {"training.keras_file", "training.keras_options"},

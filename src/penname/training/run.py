@@ -25,6 +25,7 @@ from penname.errors import OptionError, TrainingError
 from penname.metrics import MEASURES, ratio
 from penname.options import from_json, to_json
 from penname.training import checkpoint
+from penname.training.allocator import keep_freed_memory
 from penname.training.augment import augment
 from penname.training.data import Batch, Lines, Resident, in_order, loaded, plan
 from penname.training.loss import batch_loss
@@ -75,6 +76,8 @@ class Run:
         for pack in packs[1:]:
             alphabet = alphabet.merge(pack.alphabet)
         self.device = _device(options.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         torch.manual_seed(options.seed)
         self.alphabet, network = start(alphabet, self.spec, options)
         average = copy.deepcopy(network)  # before .to: a copy on a GPU scatters the LSTM's weights
