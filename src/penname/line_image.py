@@ -164,8 +164,9 @@ def _stretch(low: int, paper: int) -> np.ndarray:
 
 def _extent(grey: Grey) -> tuple[int, int, int]:
     """Return the grey levels of the darkest and lightest 0.2 % and, in the middle, the median."""
-    counts = np.bincount(grey[grey < PAPER], minlength=256)  # white paper is most of a crop
-    counts[PAPER] = grey.size - counts.sum()
+    ink = np.compress((grey < PAPER).ravel(), grey)  # most of a crop is white, and is not counted
+    counts = np.bincount(ink, minlength=256)
+    counts[PAPER] = grey.size - ink.size
     low, median, high = counts.cumsum().searchsorted(grey.size * np.array([0.002, 0.5, 0.998]))
     return int(low), int(median), int(high)
 
