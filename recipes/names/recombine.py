@@ -65,7 +65,7 @@ def find_cuts(pack: Pack, recognizer: Recognizer) -> dict[str, dict[str, float]]
         labels = tuple(model.alphabet.encode(text).tolist())
         if not labels or ctc.log_likelihood(log_probs, [labels])[0] < np.log(SURE):
             continue
-        spans = ctc.align(log_probs[0], labels, model.alphabet).characters
+        spans = ctc.align(log_probs, [labels], model.alphabet)[0].characters
         cuts = gaps(line, spans, model.stride)
         if cuts:
             found[pack.ids[i]] = {str(n): x / line.shape[1] for n, x in cuts.items()}

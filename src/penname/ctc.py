@@ -63,42 +63,39 @@ def greedy(log_probs: np.ndarray, alphabet: Alphabet) -> Decoded:
 
 def greedy_batch(log_probs: np.ndarray, alphabet: Alphabet) -> list[Decoded]:
     """Return the greedy reading of each line of log_probs (N, T, C)."""
-    rows, frames, _ = log_probs.shape
-    path = log_probs.argmax(axis=2)  # (N, T, C) -> (N, T)
+    return _decoded(log_probs, log_probs.argmax(axis=2), alphabet)
+
+
+def align(log_probs: np.ndarray, labels: Sequence[Labels], alphabet: Alphabet) -> list[Decoded]:
+    """Return the reading with labels[n] of each line of log_probs (N, T, C), on its likeliest path.
+
+    The labels must fit: `frames_needed(labels[n])` is at most T.
+    """
+    assert all(frames_needed(text) <= log_probs.shape[1] for text in labels), log_probs.shape
+    return _decoded(log_probs, _best_path(log_probs, labels), alphabet)
+
+
+def _decoded(log_probs: np.ndarray, path: np.ndarray, alphabet: Alphabet) -> list[Decoded]:
+    """Return what paths of labels (N, T) write in log_probs (N, T, C)."""
+    rows, frames = path.shape
     begins = np.ones(path.shape, dtype=bool)  # where a run of one label begins, as each line does
     begins[:, 1:] = path[:, 1:] != path[:, :-1]
     starts = np.flatnonzero(begins)  # (runs,), counted through the whole batch
     ends = np.append(starts[1:], path.size)
-    peaks = np.exp(np.maximum.reduceat(log_probs.max(axis=2).ravel(), starts))
+    peaks = np.take_along_axis(log_probs, path[..., None], axis=2).ravel()
+    peaks = np.exp(np.maximum.reduceat(peaks, starts))
     labels = path.ravel()[starts]
+    written = labels != BLANK
     found: list[list[tuple[int, Span]]] = [[] for _ in range(rows)]
-    for run in np.flatnonzero(labels != BLANK):
-        row, start = divmod(int(starts[run]), frames)
-        character = alphabet.characters[labels[run] - 1]
-        span = Span(character, start, int(ends[run]) - row * frames, float(peaks[run]))
-        found[row].append((int(labels[run]), span))
+    runs = (each[written].tolist() for each in (labels, starts, ends, peaks))
+    for label, start, end, peak in zip(*runs, strict=True):
+        row, first = divmod(start, frames)
+        span = Span(alphabet.characters[label - 1], first, end - row * frames, peak)
+        found[row].append((label, span))
     return [
         Decoded(tuple(label for label, _ in line), tuple(span for _, span in line))
         for line in found
     ]
-
-
-def align(log_probs: np.ndarray, labels: Labels, alphabet: Alphabet) -> Decoded:
-    """Return the reading with these labels of one line's log_probs (T, C), on its likeliest path.
-
-    The labels must fit: `frames_needed(labels)` is at most T.
-    """
-    assert frames_needed(labels) <= len(log_probs), (labels, log_probs.shape)
-    states = _with_blanks([labels], 2 * len(labels) + 1)  # (1, S)
-    emitted = np.maximum(log_probs[:, states[0]].astype(np.float64), IMPOSSIBLE)  # (T, S)
-    path = _best_path(emitted, _may_skip(states)[0])
-    spans = []
-    for index, label in enumerate(labels):
-        frames = np.flatnonzero(path == 2 * index + 1)
-        peak = float(np.exp(log_probs[frames, label].max()))
-        character = alphabet.characters[label - 1]
-        spans.append(Span(character, int(frames[0]), int(frames[-1]) + 1, peak))
-    return Decoded(tuple(int(label) for label in labels), tuple(spans))
 
 
 def log_likelihood(
@@ -169,23 +166,29 @@ def _sum_of_logs(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarray:
     return np.where(ends > IMPOSSIBLE / 2, ends, -np.inf)
 
 
-def _best_path(emitted: np.ndarray, may_skip: np.ndarray) -> np.ndarray:
-    """Return the state in each frame of the likeliest path: (T, S), (S,) -> (T,). Viterbi."""
-    frames, states = emitted.shape
-    skip_cost = np.where(may_skip, 0.0, IMPOSSIBLE)
-    score = np.full(states + 2, IMPOSSIBLE)  # two before state 0, as in `log_likelihood`
+def _best_path(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarray:
+    """Return the labels (N, T) of the likeliest path that writes labels[n] in line n. Viterbi."""
+    count, frames, classes = log_probs.shape
+    ends = np.array([2 * len(text) for text in labels], dtype=np.intp)
+    states = _with_blanks(labels, int(ends.max(initial=0)) + 1)  # (N, S)
+    skip_cost = np.where(_may_skip(states), 0.0, IMPOSSIBLE).T
+    states = states.T  # (S, N)
+    line = np.arange(count)
+    score = np.full((len(states) + 2, count), IMPOSSIBLE)  # two before 0, as in `_sum_of_logs`
     score[1] = 0.0
-    moves = np.empty((frames, states), dtype=np.intp)  # how many states back the path came from
+    moves = np.empty((frames, *states.shape), dtype=np.int8)  # how many states the path went on
     for frame in range(frames):
-        ways = np.stack([score[2:], score[1:-1], score[:-2] + skip_cost])
-        moves[frame] = ways.argmax(axis=0)
-        score[2:] = ways.max(axis=0) + emitted[frame]
+        stay, step, skip = score[2:], score[1:-1], score[:-2] + skip_cost
+        best = np.maximum(stay, step)
+        moves[frame] = np.where(skip > best, 2, step > stay)
+        emitted = log_probs[:, frame].take(line * classes + states)
+        score[2:] = np.maximum(best, skip) + np.maximum(emitted, IMPOSSIBLE)
         score[1] = IMPOSSIBLE
-    path = np.empty(frames, dtype=np.intp)
-    state = states - 1 - int(score[-2] > score[-1])  # the last blank, or the label before it
+    state = ends - (score[ends + 1, line] > score[ends + 2, line])  # last blank, or label before
+    path = np.empty((count, frames), dtype=np.intp)
     for frame in reversed(range(frames)):
-        path[frame] = state
-        state -= moves[frame, state]
+        path[:, frame] = states[state, line]
+        state -= moves[frame, state, line]
     return path
 
 

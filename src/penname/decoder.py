@@ -7,6 +7,7 @@ and its texts are weighed by both looks.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,10 +77,8 @@ class Decoder:
         certain = _certain(greedy, self.language, self.options)
         uncertain = {index: frames for index, frames in lines.items() if index not in certain}
         found = search(list(uncertain.values()), self.language, self.options)
-        return {
-            index: self._reading(greedy[index], texts or [Candidate((), 0.0)], frames)
-            for (index, frames), texts in zip(uncertain.items(), found, strict=True)
-        }
+        texts = {i: each or [Candidate((), 0.0)] for i, each in zip(uncertain, found, strict=True)}
+        return self._readings(greedy, texts, lines)
 
     def doubtful(self, readings: Mapping[int, Reading]) -> list[int]:
         """Return the lines that are worth a second look."""
@@ -93,22 +92,30 @@ class Decoder:
         assert self.language, "a line is doubtful to a search alone"
         assert self.options, "a line is doubtful to a search alone"
         found = search(list(second.values()), self.language, self.options)
-        better = {}
+        texts = {}
         for (index, frames), more in zip(second.items(), found, strict=True):
             seen = [*readings[index].texts, *more]
             labels = list(dict.fromkeys(text.labels for text in seen if text.share))
             if labels:
                 looks = [first[index], frames]
-                texts = weigh(looks, labels, self.language, self.options)
-                better[index] = self._reading(readings[index], texts, first[index])
-        return better
+                texts[index] = weigh(looks, labels, self.language, self.options)
+        return self._readings(readings, texts, first)
 
-    def _reading(self, before: Reading, texts: list[Candidate], frames: np.ndarray) -> Reading:
-        """Return the reading with these texts of a line's log_probs (T, C), read before."""
-        labels = texts[0].labels
-        if before.decoded.labels == labels:
-            return Reading(before.decoded, texts)
-        return Reading(ctc.align(frames, labels, self.alphabet), texts)
+    def _readings(
+        self, before: Mapping[int, Reading], texts: Mapping[int, list[Candidate]], lines: Lines
+    ) -> dict[int, Reading]:
+        """Return the readings of lines with new texts, read before."""
+        readings = {i: Reading(before[i].decoded, each) for i, each in texts.items()}
+        others: dict[int, list[int]] = defaultdict(list)  # frames -> indices of the lines to align
+        for i, reading in readings.items():
+            if reading.decoded.labels != reading.texts[0].labels:
+                others[len(lines[i])].append(i)
+        for group in others.values():
+            log_probs = np.stack([lines[i] for i in group])  # (N, T, C)
+            labels = [texts[i][0].labels for i in group]
+            aligned = ctc.align(log_probs, labels, self.alphabet)
+            readings |= {i: Reading(each, texts[i]) for i, each in zip(group, aligned, strict=True)}
+        return readings
 
 
 def _certain(
