@@ -65,24 +65,13 @@ class Candidate:
 class _Beams:
     """The prefixes kept for each of N lines, B each, best first; some may be worth nothing."""
 
-    labels: np.ndarray  # (N, B, L), filled up with 0
-    lengths: np.ndarray  # (N, B)
     identity: np.ndarray  # (N, B) hash of the labels; 0 when worth nothing
     last: np.ndarray  # (N, B) last label; 0 when there is none
     blank: np.ndarray  # (N, B) worth of the alignments that end with a blank
     label: np.ndarray  # (N, B) and of those that end with the last label
     known: Prefixes  # (N, B) what the language needs of them
-
-
-@dataclass(frozen=True, slots=True)
-class _Extensions:
-    """Each prefix of each line with each of K characters added."""
-
-    characters: np.ndarray  # (N, K) labels
-    worth: np.ndarray  # (N, B, K); 0 for those not tried
-    identity: np.ndarray  # (N, B, K)
-    known: Prefixes  # (M,) of those tried
-    place: np.ndarray  # (N, B, K) where in `known`
+    came: np.ndarray  # (N, B) from which of the prefixes before, counted through the lines
+    added: np.ndarray  # (N, B) by which label; BLANK when it is the same prefix
 
 
 def search(
@@ -141,27 +130,45 @@ def _search_batch(
 ) -> list[list[Candidate]]:
     """Return the best texts of each line of log_probs (N, T, C), best first."""
     frames = _busy_frames(np.exp(log_probs))
-    beams = _start(len(frames), frames.shape[1], language)
-    for frame in frames.swapaxes(0, 1):  # (N, C)
-        beams = _advance(beams, frame, language, options)
+    symbols = _likeliest(frames, options.characters)
+    steps = [_start(len(frames), language)]
+    for frame, tried in zip(frames.swapaxes(0, 1), symbols.swapaxes(0, 1), strict=True):
+        steps.append(_advance(steps[-1], frame, tried, language, options))
+    beams = steps[-1]
     ended = language.extend(beams.known, np.full(beams.last.shape, language.end))
     step = ended.log_prob - beams.known.log_prob
     worth = (beams.blank + beams.label) * _pleasing(step, options.language_weight)  # (N, B)
-    row, slot = np.nonzero(_kept(worth, options.candidates))
-    ends = beams.lengths[row, slot].tolist()
-    labels = beams.labels[row, slot].tolist()
-    texts = [tuple(text[:end]) for text, end in zip(labels, ends, strict=True)]
+    kept = np.flatnonzero(_kept(worth, options.candidates))
+    texts, row = _texts(steps, kept), kept // worth.shape[1]
     likelihoods = ctc.log_likelihood(log_probs, texts, row)
-    pleasing = options.language_weight * ended.log_prob[row, slot]
+    pleasing = options.language_weight * ended.log_prob.take(kept)
     found = [np.flatnonzero(row == line) for line in range(len(log_probs))]
     shares = _strict_shares if language.strict else _shares
     return [shares([texts[i] for i in line], likelihoods[line], pleasing[line]) for line in found]
 
 
+def _likeliest(frames: np.ndarray, characters: int) -> np.ndarray:
+    """Return the blank and the likeliest labels of each frame (N, T, C): (N, T, 1 + K)."""
+    left = frames.copy()
+    found = np.full((*frames.shape[:2], 1 + min(characters, frames.shape[2] - 1)), BLANK)
+    for k in range(1, found.shape[2]):
+        np.put_along_axis(left, found[:, :, k - 1 : k], -1.0, axis=2)
+        found[:, :, k] = left.argmax(axis=2)
+    return found
+
+
+def _texts(steps: list[_Beams], kept: np.ndarray) -> list[tuple[int, ...]]:
+    """Return the labels of prefixes of the last step, going back through the steps."""
+    labels = np.empty((len(kept), len(steps)), dtype=np.intp)
+    for column, beams in zip(labels.T[::-1], steps[::-1], strict=True):
+        column[:] = beams.added.take(kept)
+        kept = beams.came.take(kept)
+    return [tuple(text[text != BLANK].tolist()) for text in labels]
+
+
 def _pleasing(log_prob: np.ndarray, weight: float) -> np.ndarray:
     """Return P ** weight; what is impossible stays so with weight 0."""
-    possible = np.isfinite(log_prob)
-    return np.asarray(possible * np.exp(weight * np.where(possible, log_prob, 0.0)))
+    return np.asarray(np.exp(max(weight, np.finfo(float).tiny) * log_prob))
 
 
 def _kept(worth: np.ndarray, candidates: int) -> np.ndarray:
@@ -211,86 +218,85 @@ def _busy_frames(probabilities: np.ndarray) -> np.ndarray:
     return frames
 
 
-def _start(lines: int, frames: int, language: Language) -> _Beams:
+def _start(lines: int, language: Language) -> _Beams:
     """Return the empty prefix for each line: B = 1."""
-    one = np.ones((lines, 1))
-    zero = np.zeros((lines, 1), dtype=np.int64)
+    one, zero = np.ones((lines, 1)), np.zeros((lines, 1), dtype=np.intp)
     known = language.nothing.take(zero)
-    labels = np.zeros((lines, 1, frames + 1), dtype=np.int16)
-    return _Beams(labels, zero, one.astype(np.uint64), zero, one, 0 * one, known)
+    return _Beams(one.astype(np.uint64), zero, one, 0 * one, known, zero, zero)
 
 
 def _advance(
-    beams: _Beams, frame: np.ndarray, language: Language, options: DecodingOptions
+    beams: _Beams,
+    frame: np.ndarray,
+    symbols: np.ndarray,
+    language: Language,
+    options: DecodingOptions,
 ) -> _Beams:
-    """Return the best prefixes after one more frame of probabilities (N, C)."""
-    tried = _extend(beams, frame, language, options)
+    """Return the best prefixes after a frame of probabilities (N, C), trying symbols (N, 1 + K)."""
     label = beams.label * np.take_along_axis(frame, beams.last, axis=1)
-    blank = (beams.blank + beams.label) * frame[:, BLANK, None]
-    row, slot, before, k = _met(beams, tried)  # an extension that is a prefix too adds to it
-    label[row, slot] += tried.worth[row, before, k]
-    tried.worth[row, before, k] = 0.0
-    return _best(beams, blank, label, tried, options.beam)
+    again = beams.last[:, :, None] == symbols[:, None, :]  # needs a blank between
+    worth = np.where(again, beams.blank[..., None], (beams.blank + beams.label)[..., None])
+    worth *= np.take_along_axis(frame, symbols, axis=1)[:, None, :]  # (N, B, 1 + K)
+    blank, new = worth[:, :, 0].copy(), worth[:, :, 1:]  # `new` is a view
+    new[new < (IMPROBABLE if language.strict else NEGLIGIBLE)] = 0.0
+    _meet(beams, symbols, label, worth, options.language_weight)
+    worth[:, :, 0] += label
+    if label.shape[1] == options.beam:  # the language makes nothing worth more
+        worth[worth < worth[:, :, 0].min(axis=1)[:, None, None]] = 0.0
+    return _best(beams, blank, label, worth, symbols, language, options)
 
 
-def _met(beams: _Beams, tried: _Extensions) -> tuple[np.ndarray, ...]:
-    """Return the line and slot of each prefix that is an extension, and of which and by what."""
+def _meet(
+    beams: _Beams, symbols: np.ndarray, label: np.ndarray, worth: np.ndarray, weight: float
+) -> None:
+    """Move what extensions are worth, (N, B, 1 + K), to the label (N, B) of prefixes they are."""
+    slots, width = worth.shape[1:]
     parent = (beams.identity - beams.last.astype(np.uint64)) * INVERSE
-    row, before, slot = np.nonzero(beams.identity[:, :, None] == parent[:, None, :])  # (N, B, B)
-    by, k = np.nonzero(tried.characters[row] == beams.last[row, slot, None])
-    return row[by], slot[by], before[by], k
-
-
-def _extend(
-    beams: _Beams, frame: np.ndarray, language: Language, options: DecodingOptions
-) -> _Extensions:
-    """Return the prefixes with the frame's likeliest characters added."""
-    characters = 1 + np.argsort(-frame[:, 1:], axis=1)[:, : options.characters]
-    likely = np.take_along_axis(frame, characters, axis=1)
-    again = beams.last[:, :, None] == characters[:, None, :]  # needs a blank between
-    before = np.where(again, beams.blank[..., None], (beams.blank + beams.label)[..., None])
-    worth = before * likely[:, None, :]
-    worth[worth < (IMPROBABLE if language.strict else NEGLIGIBLE)] = 0.0
-    row, slot, k = np.nonzero(worth)
-    before_it = beams.known.take((row, slot))
-    known = language.extend(before_it, characters[row, k])
-    step = known.log_prob - before_it.log_prob
-    worth[row, slot, k] *= _pleasing(step, options.language_weight)
-    place = np.zeros(worth.shape, dtype=np.intp)
-    place[row, slot, k] = np.arange(len(row))
-    identity = beams.identity[..., None] * MULTIPLIER + characters[:, None, :].astype(np.uint64)
-    return _Extensions(characters, worth, identity, known, place)
+    met = np.flatnonzero(beams.identity[:, :, None] == parent[:, None, :])  # (N, B, B)
+    before, prefix = met // slots, met // slots**2 * slots + met % slots
+    by, k = np.divmod(
+        np.flatnonzero(symbols[met // slots**2] == beams.last.take(prefix)[:, None]), width
+    )
+    before, prefix = before[by], prefix[by]
+    step = beams.known.log_prob.take(prefix) - beams.known.log_prob.take(before)
+    extension = before * width + k
+    label.reshape(-1)[prefix] += worth.take(extension) * _pleasing(step, weight)
+    worth.put(extension, 0.0)
 
 
 def _best(
     beams: _Beams,
     blank: np.ndarray,
     label: np.ndarray,
-    tried: _Extensions,
-    size: int,
+    worth: np.ndarray,
+    symbols: np.ndarray,
+    language: Language,
+    options: DecodingOptions,
 ) -> _Beams:
     """Return the best of the prefixes as they were and of the new ones."""
-    lines, slots, width = tried.worth.shape
-    pool = np.concatenate([blank + label, tried.worth.reshape(lines, -1)], axis=1)
-    chosen = np.argsort(-pool, axis=1, kind="stable")[:, :size]  # (N, B)
-    worth = np.take_along_axis(pool, chosen, axis=1)
-    grown = chosen >= slots
-    slot, k = np.divmod(np.where(grown, chosen - slots, chosen * width), width)
-    row = np.arange(lines)[:, None]
-    added = np.where(grown, tried.characters[row, k], 0)
-    labels, lengths = beams.labels[row, slot], beams.lengths[row, slot]
-    labels[row, np.arange(labels.shape[1]), lengths] = added
-    identity = np.where(grown, tried.identity[row, slot, k], beams.identity[row, slot])
-    known = beams.known.take((row, slot))
-    fresh = grown & (worth > 0)
-    known.put(fresh, tried.known.take(tried.place[row, slot, k][fresh]))
-    scale = np.maximum(worth[:, :1], np.finfo(float).tiny)
+    lines, slots, width = worth.shape
+    symbols = np.repeat(symbols, slots, axis=0)  # (N * B, 1 + K)
+    tried = np.flatnonzero((worth > 0) & (symbols != BLANK).reshape(worth.shape))
+    before = beams.known.take(tried // width)
+    extended = language.extend(before, symbols.take(tried))
+    pleasing = _pleasing(extended.log_prob - before.log_prob, options.language_weight)
+    worth.put(tried, worth.take(tried) * pleasing)
+
+    order = np.argsort(-worth.reshape(lines, -1), axis=1, kind="stable")[:, : options.beam]
+    chosen = order + slots * width * np.arange(lines)[:, None]  # (N, B), counted through the lines
+    best, came, added = worth.take(chosen), chosen // width, symbols.take(chosen)
+    known = np.repeat(np.arange(lines * slots), width)
+    known[tried] = lines * slots + np.arange(len(tried))
+    grown = added != BLANK
+    identity = beams.identity.take(came)
+    identity = np.where(grown, identity * MULTIPLIER + added.astype(np.uint64), identity)
+    scale = np.maximum(best[:, :1], np.finfo(float).tiny)
     return _Beams(
-        labels,
-        lengths + grown,
-        np.where(worth > 0, identity, np.uint64(0)),
-        np.where(grown, added, beams.last[row, slot]),
-        np.where(grown, 0.0, blank[row, slot]) / scale,
-        np.where(grown, worth, label[row, slot]) / scale,
-        known,
+        np.where(best > 0, identity, np.uint64(0)),
+        np.where(grown, added, beams.last.take(came)),
+        np.where(grown, 0.0, blank.take(came)) / scale,
+        np.where(grown, best, label.take(came)) / scale,
+        beams.known.and_then(extended).take(np.where(best > 0, known.take(chosen), came)),
+        came,
+        added,
     )

@@ -10,7 +10,7 @@ Greedy decoding takes the best label of every frame, merges repeats and drops bl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from penname.alphabet import BLANK, Alphabet
 Labels = Sequence[int] | np.ndarray
 
 IMPOSSIBLE = -1e30  # a log probability that stays finite, so that differences are never nan
+SOME = 1 << 15  # probabilities in memory at a time; a few times more or less is as fast
 LEAST = 1e-300  # float64 loses at most 5e-324 at a time, and T * L times
 
 
@@ -134,18 +135,33 @@ def _likelihood(log_probs: np.ndarray, labels: Sequence[Labels], lines: np.ndarr
     for column, text in zip(padded.T, labels, strict=True):
         column[: len(text)] = text
     repeated = len(labels) + np.flatnonzero(padded[1:] == padded[:-1])  # needs a blank before it
-    where = lines * log_probs.shape[2] + padded
     blank, label, both = np.zeros((3, len(padded) + 1, len(labels)))  # (L + 1, N)
     blank[0] = 1.0
-    for frame in log_probs.swapaxes(0, 1):  # (M, C)
-        chances = np.exp(frame, dtype=np.float64)
+    written, before = label[1:], both[:-1]
+    for blanks, emitted in _frames(log_probs, padded, lines):
         np.add(blank, label, out=both)
         separated = blank.take(repeated)
-        np.multiply(both, chances[lines, BLANK], out=blank)
+        np.multiply(both, blanks, out=blank)
         both.put(repeated, separated)
-        label[1:] += both[:-1]
-        label[1:] *= chances.take(where)
+        written += before
+        written *= emitted
     return np.asarray((blank + label)[lengths, np.arange(len(labels))])
+
+
+def _frames(
+    log_probs: np.ndarray, labels: np.ndarray, lines: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield, frame by frame, what texts (L, N) get of log_probs (M, T, C) for blanks and labels.
+
+    These are probabilities (N,) and (L, N), made for some frames at a time: few would be slow, and
+    all too many.
+    """
+    where = lines * log_probs.shape[2] + labels
+    some = 1 + SOME // (1 + where.size)
+    for start in range(0, log_probs.shape[1], some):
+        chances = np.exp(log_probs[:, start : start + some].swapaxes(0, 1), dtype=np.float64)
+        emitted = chances.reshape(len(chances), -1).take(where, axis=1)  # (some, L, N)
+        yield from zip(chances[:, lines, BLANK], emitted, strict=True)
 
 
 def _sum_of_logs(log_probs: np.ndarray, labels: Sequence[Labels]) -> np.ndarray:

@@ -42,18 +42,30 @@ class Prefixes:
     odds: np.ndarray  # that the words wrote it, against the n-gram
     log_prob: np.ndarray  # that a text begins so
 
-    def take(self, indices: Any) -> Prefixes:
-        """Return the prefixes at `indices`, as NumPy indexes arrays."""
+    def take(self, indices: np.ndarray) -> Prefixes:
+        """Return the prefixes at `indices`, counted through arrays of any shape."""
         return Prefixes(
-            self.context[indices], self.node[indices], self.odds[indices], self.log_prob[indices]
+            self.context.take(indices),
+            self.node.take(indices),
+            self.odds.take(indices),
+            self.log_prob.take(indices),
         )
 
-    def put(self, where: np.ndarray, others: Prefixes) -> None:
-        """Replace those that are true in the mask `where` by others, in order."""
-        self.context[where] = others.context
-        self.node[where] = others.node
-        self.odds[where] = others.odds
-        self.log_prob[where] = others.log_prob
+    def and_then(self, others: Prefixes) -> Prefixes:
+        """Return these prefixes and then others, in arrays of one dimension."""
+        return Prefixes(
+            np.append(self.context, others.context),
+            np.append(self.node, others.node),
+            np.append(self.odds, others.odds),
+            np.append(self.log_prob, others.log_prob),
+        )
+
+    def put(self, indices: np.ndarray, others: Prefixes) -> None:
+        """Replace those at `indices` of one dimension by others, in order."""
+        self.context[indices] = others.context
+        self.node[indices] = others.node
+        self.odds[indices] = others.odds
+        self.log_prob[indices] = others.log_prob
 
 
 class Language:
@@ -163,7 +175,7 @@ class Language:
         symbols = _symbols(labels, self.end)[:, 1:]  # (N, L + 1)
         prefixes = self.nothing.take(np.zeros(len(symbols), dtype=np.intp))
         for column in symbols.T:
-            going = column > 0
+            going = np.flatnonzero(column)
             prefixes.put(going, self.extend(prefixes.take(going), column[going]))
         return prefixes.log_prob
 
