@@ -79,9 +79,8 @@ def test_the_steps_of_many_prefixes_add_up_to_whole_texts(language: Language) ->
     every = texts(AB, 4)
     prefixes = language.nothing.take(np.zeros((3, 1), dtype=int))  # (3, M): any shape
     for _ in range(4):
-        labels = np.tile([1, 2], prefixes.node.shape[1])
-        prefixes = prefixes.take(np.s_[:, np.repeat(np.arange(prefixes.node.shape[1]), 2)])
-        prefixes = language.extend(prefixes, np.tile(labels, (3, 1)))
+        twice = np.repeat(np.arange(prefixes.node.size), 2).reshape(3, -1)
+        prefixes = language.extend(prefixes.take(twice), np.resize([1, 2], twice.shape))
     prefixes = language.extend(prefixes, np.full(prefixes.node.shape, language.end))
     expected = language.log_prob([AB.encode(text) for text in every if len(text) == 4])
     np.testing.assert_allclose(prefixes.log_prob, np.tile(expected, (3, 1)))

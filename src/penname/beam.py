@@ -118,7 +118,8 @@ def weigh(
 def _padded(log_probs: list[np.ndarray]) -> np.ndarray:
     """Return the lines (T, C) in one array (N, T, C), filled up with certain blanks."""
     frames = max(map(len, log_probs))
-    padded = np.full((len(log_probs), frames, log_probs[0].shape[1]), ctc.IMPOSSIBLE)
+    shape = (len(log_probs), frames, log_probs[0].shape[1])
+    padded = np.full(shape, ctc.IMPOSSIBLE, dtype=log_probs[0].dtype)
     padded[:, :, BLANK] = 0.0
     for row, line in zip(padded, log_probs, strict=True):
         row[: len(line)] = line
@@ -131,10 +132,11 @@ def _search_batch(
     """Return the best texts of each line of log_probs (N, T, C), best first."""
     frames = _busy_frames(np.exp(log_probs))
     symbols = _likeliest(frames, options.characters)
-    steps = [_start(len(frames), language)]
+    beams = _start(len(frames), language)
+    steps = []
     for frame, tried in zip(frames.swapaxes(0, 1), symbols.swapaxes(0, 1), strict=True):
-        steps.append(_advance(steps[-1], frame, tried, language, options))
-    beams = steps[-1]
+        beams = _advance(beams, frame, tried, language, options)
+        steps.append((beams.came, beams.added))
     ended = language.extend(beams.known, np.full(beams.last.shape, language.end))
     step = ended.log_prob - beams.known.log_prob
     worth = (beams.blank + beams.label) * _pleasing(step, options.language_weight)  # (N, B)
@@ -157,12 +159,12 @@ def _likeliest(frames: np.ndarray, characters: int) -> np.ndarray:
     return found
 
 
-def _texts(steps: list[_Beams], kept: np.ndarray) -> list[tuple[int, ...]]:
-    """Return the labels of prefixes of the last step, going back through the steps."""
+def _texts(steps: list[tuple[np.ndarray, np.ndarray]], kept: np.ndarray) -> list[tuple[int, ...]]:
+    """Return the labels of prefixes of the last step, from what `_Beams` says of each step."""
     labels = np.empty((len(kept), len(steps)), dtype=np.intp)
-    for column, beams in zip(labels.T[::-1], steps[::-1], strict=True):
-        column[:] = beams.added.take(kept)
-        kept = beams.came.take(kept)
+    for column, (came, added) in zip(labels.T[::-1], steps[::-1], strict=True):
+        column[:] = added.take(kept)
+        kept = came.take(kept)
     return [tuple(text[text != BLANK].tolist()) for text in labels]
 
 
@@ -233,13 +235,14 @@ def _advance(
     options: DecodingOptions,
 ) -> _Beams:
     """Return the best prefixes after a frame of probabilities (N, C), trying symbols (N, 1 + K)."""
-    label = beams.label * np.take_along_axis(frame, beams.last, axis=1)
+    line = frame.shape[1] * np.arange(len(frame))[:, None]
+    label = beams.label * frame.take(line + beams.last)
     again = beams.last[:, :, None] == symbols[:, None, :]  # needs a blank between
     worth = np.where(again, beams.blank[..., None], (beams.blank + beams.label)[..., None])
-    worth *= np.take_along_axis(frame, symbols, axis=1)[:, None, :]  # (N, B, 1 + K)
+    worth *= frame.take(line + symbols)[:, None, :]  # (N, B, 1 + K)
     blank, new = worth[:, :, 0].copy(), worth[:, :, 1:]  # `new` is a view
     new[new < (IMPROBABLE if language.strict else NEGLIGIBLE)] = 0.0
-    _meet(beams, symbols, label, worth, options.language_weight)
+    _meet(beams, again, label, worth, options.language_weight)
     worth[:, :, 0] += label
     if label.shape[1] == options.beam:  # the language makes nothing worth more
         worth[worth < worth[:, :, 0].min(axis=1)[:, None, None]] = 0.0
@@ -247,19 +250,21 @@ def _advance(
 
 
 def _meet(
-    beams: _Beams, symbols: np.ndarray, label: np.ndarray, worth: np.ndarray, weight: float
+    beams: _Beams, again: np.ndarray, label: np.ndarray, worth: np.ndarray, weight: float
 ) -> None:
-    """Move what extensions are worth, (N, B, 1 + K), to the label (N, B) of prefixes they are."""
+    """Move what extensions are worth, (N, B, 1 + K), to the label (N, B) of prefixes they are.
+
+    `again` says which symbols are the last label of which prefix (N, B, 1 + K).
+    """
     slots, width = worth.shape[1:]
     parent = (beams.identity - beams.last.astype(np.uint64)) * INVERSE
-    met = np.flatnonzero(beams.identity[:, :, None] == parent[:, None, :])  # (N, B, B)
-    before, prefix = met // slots, met // slots**2 * slots + met % slots
-    by, k = np.divmod(
-        np.flatnonzero(symbols[met // slots**2] == beams.last.take(prefix)[:, None]), width
-    )
-    before, prefix = before[by], prefix[by]
+    tried = np.asarray(again.any(axis=2))
+    met = (beams.identity[:, :, None] == parent[:, None, :]) & tried[:, None, :]  # (N, B, B)
+    met = np.flatnonzero(met)
+    before = met // slots
+    prefix = before // slots * slots + met % slots
+    extension = before * width + again.argmax(axis=2).take(prefix)
     step = beams.known.log_prob.take(prefix) - beams.known.log_prob.take(before)
-    extension = before * width + k
     label.reshape(-1)[prefix] += worth.take(extension) * _pleasing(step, weight)
     worth.put(extension, 0.0)
 

@@ -54,10 +54,10 @@ class Prefixes:
     def and_then(self, others: Prefixes) -> Prefixes:
         """Return these prefixes and then others, in arrays of one dimension."""
         return Prefixes(
-            np.append(self.context, others.context),
-            np.append(self.node, others.node),
-            np.append(self.odds, others.odds),
-            np.append(self.log_prob, others.log_prob),
+            np.concatenate([self.context.reshape(-1), others.context]),
+            np.concatenate([self.node.reshape(-1), others.node]),
+            np.concatenate([self.odds.reshape(-1), others.odds]),
+            np.concatenate([self.log_prob.reshape(-1), others.log_prob]),
         )
 
     def put(self, indices: np.ndarray, others: Prefixes) -> None:
@@ -180,17 +180,24 @@ class Language:
         return prefixes.log_prob
 
     def _gram_probability(self, context: np.ndarray, symbols: np.ndarray) -> np.ndarray:
-        """Return P(symbol | context) of the n-gram, from no context to the whole."""
-        contexts = context[..., None] % self._sizes  # (..., ORDER), the last 0, 1, ... symbols
+        """Return P(symbol | context) of the n-gram; prefixes of a search ask for the same ones."""
+        grams, which = np.unique(context * self._base + symbols, return_inverse=True)
+        found = self._interpolated(*np.divmod(grams, self._base))[which]
+        return np.asarray(found.reshape(context.shape))
+
+    def _interpolated(self, context: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+        """Return P(symbol | context) (M,), from no context to the whole."""
+        contexts = context % self._sizes[:, None]  # (ORDER, M), the last 0, 1, ... symbols
         rows, known = _find(self._contexts, contexts)
-        known &= contexts >= self._sizes // self._base  # else it is shorter and had its turn
-        entries, seen = _find(self._grams, contexts * self._base + symbols[..., None])
-        counts = np.where(seen, self._gram_counts[entries], 0)
-        kinds, totals = self._kinds[rows], self._totals[rows]
-        probability = np.full(context.shape, 1.0 / self.end)
-        for k in range(ORDER):
-            mixed = counts[..., k] + kinds[..., k] * probability
-            probability = np.where(known[..., k], mixed / (kinds + totals)[..., k], probability)
+        known &= contexts >= self._sizes[:, None] // self._base  # else shorter, and had its turn
+        entries, seen = _find(self._grams, contexts * self._base + symbols)
+        kinds, totals = self._kinds.take(rows), self._totals.take(rows)
+        share = known / (kinds + totals)
+        counted = share * seen * self._gram_counts.take(entries)
+        left = np.where(known, share * kinds, 1.0)  # to the shorter context
+        probability = np.full(len(context), 1.0 / self.end)
+        for seen_here, passed_on in zip(counted, left, strict=True):
+            probability = seen_here + passed_on * probability
         return probability
 
 
@@ -208,7 +215,7 @@ def build_language(csv_file: Path, alphabet: Alphabet, out: Path) -> Language:
 def _find(entries: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return where in sorted entries each wanted one is (or would be), and whether it is there."""
     where = np.minimum(np.searchsorted(entries, wanted), len(entries) - 1)
-    return where, entries[where] == wanted
+    return where, entries.take(where) == wanted
 
 
 def _symbols(labels: Sequence[Sequence[int] | np.ndarray], end: int) -> np.ndarray:
