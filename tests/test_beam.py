@@ -51,12 +51,14 @@ def by_enumeration(log_probs: np.ndarray) -> dict[Labels, float]:
 
 
 def textbook(
-    log_probs: np.ndarray, language: Language, weight: float, size: int
+    log_probs: np.ndarray, language: Language, options: DecodingOptions
 ) -> dict[Labels, float]:
     """Hannun et al. 2014, algorithm 1, one line (T, C), with a language of characters.
 
-    Returns the last `size` prefixes and what each is worth, the end of the text not yet counted.
+    Only the likeliest characters of a frame are tried. Returns the last `size` prefixes and what each is worth, the end of the text not yet counted.
     """
+
+    size, weight = options.beam, options.language_weight
 
     def likes(prefix: Labels) -> float:
         known = language.nothing
@@ -71,7 +73,7 @@ def textbook(
             sums[prefix][0] += (blank + label) * frame[BLANK]
             if prefix:
                 sums[prefix][1] += label * frame[prefix[-1]]
-            for c in range(1, len(frame)):
+            for c in (1 + np.argsort(-frame[1:])[: options.characters]).tolist():
                 before = blank if prefix[-1:] == (c,) else blank + label
                 sums[(*prefix, c)][1] += before * frame[c]
         ranked = sorted(sums, key=lambda prefix: sum(sums[prefix]) * likes(prefix), reverse=True)
@@ -99,13 +101,16 @@ def test_a_wide_search_finds_every_text_and_its_share(
         assert shares == sorted(shares, reverse=True)
 
 
+@pytest.mark.parametrize("characters", [1, 2, 3])
 @pytest.mark.parametrize("size", [1, 2, 5])
 @pytest.mark.usefixtures("exact")
-def test_a_narrow_search_ends_with_the_textbooks_prefixes(language: Language, size: int) -> None:
+def test_a_narrow_search_ends_with_the_textbooks_prefixes(
+    language: Language, size: int, characters: int
+) -> None:
     log_probs = random_log_probs(20, 8, scale=1.5, seed=size)
-    options = DecodingOptions(beam=size, characters=3, candidates=size)
+    options = DecodingOptions(beam=size, characters=characters, candidates=size)
     for line, candidates in zip(log_probs, search(log_probs, language, options), strict=True):
-        expected = textbook(line, language, options.language_weight, size)
+        expected = textbook(line, language, options)
         assert {c.labels for c in candidates} == set(expected)
 
 

@@ -92,7 +92,9 @@ def test_likelihood_neither_underflows_nor_needs_a_float64_network() -> None:
     assert log_likelihood(log_probs, [[1]])[0] == -np.inf
 
 
-def test_texts_name_their_lines() -> None:
+@pytest.mark.parametrize("least", [ctc.LEAST, np.inf])
+def test_texts_name_their_lines(monkeypatch: pytest.MonkeyPatch, least: float) -> None:
+    monkeypatch.setattr(ctc, "LEAST", least)
     log_probs = random_log_probs((3, 6, 3))
     labels: list[tuple[int, ...]] = [(1,), (2, 2), (1,), (1, 2, 1)]
     lines = np.array([2, 0, 0, 2])
