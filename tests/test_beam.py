@@ -55,7 +55,8 @@ def textbook(
 ) -> dict[Labels, float]:
     """Hannun et al. 2014, algorithm 1, one line (T, C), with a language of characters.
 
-    Only the likeliest characters of a frame are tried. Returns the last `size` prefixes and what each is worth, the end of the text not yet counted.
+    Only the likeliest characters of a frame are tried. Returns the last prefixes and what each is
+    worth, the end of the text not yet counted.
     """
 
     size, weight = options.beam, options.language_weight
