@@ -145,14 +145,19 @@ def test_the_texts_kept_are_those_worth_most(language: Language, seed: int) -> N
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_several_looks_are_worth_their_mean(language: Language, *, strict: bool) -> None:
+def test_several_looks_are_worth_their_mean(
+    language: Language, monkeypatch: pytest.MonkeyPatch, *, strict: bool
+) -> None:
+    monkeypatch.setattr(beam, "TOGETHER", 2)
     looks = [random_log_probs(1, frames, seed=frames)[0] for frames in (5, 3)]
     seen = [by_enumeration(look) for look in looks]
     words: list[Labels] = [(1, 2), (3, 1, 2), (2, 2)]
     texts = words if strict else [*words, (1, 2, 1), ()]
     heard = language.with_words(language.words, strict=strict)
     options = DecodingOptions(language_weight=0.5, candidates=2)
-    found = weigh(looks, texts, heard, options)
+    others = [random_log_probs(1, frames, seed=9)[0] for frames in (4, 7, 5)]
+    lines = [[*others[:2], look, others[2]] for look in looks]
+    found = weigh(lines, [words, texts[1:], texts, texts], heard, options)[2]
     chances = {text: (seen[0][text] + seen[1][text]) / 2 for text in texts}  # BB: not in three
     likes = np.exp(0.5 * heard.log_prob(texts))
     worth = {text: chances[text] * like for text, like in zip(texts, likes, strict=True)}

@@ -98,24 +98,30 @@ def search(
 
 
 def weigh(
-    looks: Sequence[np.ndarray],
-    texts: Sequence[tuple[int, ...]],
+    looks: Sequence[Sequence[np.ndarray]],
+    texts: Sequence[Sequence[tuple[int, ...]]],
     language: Language,
     options: DecodingOptions,
-) -> list[Candidate]:
-    """Return one line's texts, best first, by several looks at it: log_probs (T, C) of any T.
+) -> list[list[Candidate]]:
+    """Return the texts of each line, best first, by several looks at it.
 
-    P(text | image) is the mean of what each look gives, which is a probability again.
+    A look holds the log_probs (T, C) of each line, of any T. P(text | image) is the mean of what
+    each look gives, which is a probability again.
     """
-    line = np.zeros(len(texts), dtype=np.intp)
-    seen = [ctc.log_likelihood(look[None], texts, line) for look in looks]
-    likelihoods = np.logaddexp.reduce(seen) - np.log(len(looks))
-    pleasing = options.language_weight * language.log_prob(texts)
-    shares = _strict_shares if language.strict else _shares
-    return shares(list(texts), likelihoods, pleasing)[: options.candidates]
+    found: list[list[Candidate]] = []
+    for start in range(0, len(texts), TOGETHER):
+        batch = texts[start : start + TOGETHER]
+        every = [text for line in batch for text in line]
+        row = np.repeat(np.arange(len(batch)), [len(line) for line in batch])
+        padded = (_padded(look[start : start + TOGETHER]) for look in looks)
+        seen = [ctc.log_likelihood(log_probs, every, row) for log_probs in padded]
+        likelihoods = np.logaddexp.reduce(seen) - np.log(len(looks))
+        pleasing = options.language_weight * language.log_prob(every)
+        found += _candidates(every, row, likelihoods, pleasing, lines=len(batch), language=language)
+    return [line[: options.candidates] for line in found]
 
 
-def _padded(log_probs: list[np.ndarray]) -> np.ndarray:
+def _padded(log_probs: Sequence[np.ndarray]) -> np.ndarray:
     """Return the lines (T, C) in one array (N, T, C), filled up with certain blanks."""
     frames = max(map(len, log_probs))
     shape = (len(log_probs), frames, log_probs[0].shape[1])
@@ -144,9 +150,7 @@ def _search_batch(
     texts, row = _texts(steps, kept), kept // worth.shape[1]
     likelihoods = ctc.log_likelihood(log_probs, texts, row)
     pleasing = options.language_weight * ended.log_prob.take(kept)
-    found = [np.flatnonzero(row == line) for line in range(len(log_probs))]
-    shares = _strict_shares if language.strict else _shares
-    return [shares([texts[i] for i in line], likelihoods[line], pleasing[line]) for line in found]
+    return _candidates(texts, row, likelihoods, pleasing, lines=len(log_probs), language=language)
 
 
 def _likeliest(frames: np.ndarray, characters: int) -> np.ndarray:
@@ -179,6 +183,21 @@ def _kept(worth: np.ndarray, candidates: int) -> np.ndarray:
     np.put_along_axis(kept, np.argsort(-worth, axis=1, kind="stable")[:, :candidates], True, axis=1)
     kept &= worth > NEGLIGIBLE * worth.max(axis=1, keepdims=True)
     return kept
+
+
+def _candidates(
+    texts: list[tuple[int, ...]],
+    row: np.ndarray,
+    likelihoods: np.ndarray,
+    pleasing: np.ndarray,
+    *,
+    lines: int,
+    language: Language,
+) -> list[list[Candidate]]:
+    """Return each line's texts, best first; `row` says which line each is of."""
+    found = [np.flatnonzero(row == line) for line in range(lines)]
+    shares = _strict_shares if language.strict else _shares
+    return [shares([texts[i] for i in line], likelihoods[line], pleasing[line]) for line in found]
 
 
 def _shares(

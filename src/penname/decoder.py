@@ -92,13 +92,14 @@ class Decoder:
         assert self.language, "a line is doubtful to a search alone"
         assert self.options, "a line is doubtful to a search alone"
         found = search(list(second.values()), self.language, self.options)
-        texts = {}
-        for (index, frames), more in zip(second.items(), found, strict=True):
+        labels: dict[int, list[tuple[int, ...]]] = {}
+        for index, more in zip(second, found, strict=True):
             seen = [*readings[index].texts, *more]
-            labels = list(dict.fromkeys(text.labels for text in seen if text.share))
-            if labels:
-                looks = [first[index], frames]
-                texts[index] = weigh(looks, labels, self.language, self.options)
+            if each := list(dict.fromkeys(text.labels for text in seen if text.share)):
+                labels[index] = each
+        looks = [[look[index] for index in labels] for look in (first, second)]
+        weighed = weigh(looks, list(labels.values()), self.language, self.options)
+        texts = dict(zip(labels, weighed, strict=True))
         return self._readings(readings, texts, first)
 
     def _readings(
