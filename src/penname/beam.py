@@ -39,8 +39,8 @@ class DecodingOptions:
     """How texts are found in what the network gives."""
 
     language_weight: float = option(0.4, "weight of log P(text) beside log P(text | image)")
-    beam: int = option(16, "prefixes kept per line and frame")
-    characters: int = option(4, "characters tried per frame, the likeliest")
+    beam: int = option(32, "prefixes kept per line and frame")
+    characters: int = option(8, "characters tried per frame, the likeliest")
     candidates: int = option(6, "texts scored exactly per line")
     certain: float = option(0.97, "a greedy reading with this probability is taken as it is")
     look_again: float = option(0.7, "a reading with a smaller share is looked at again")
