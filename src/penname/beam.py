@@ -311,7 +311,7 @@ def _best(
         prefixes = beams.known.and_then(extended)
         source[tried] = lines * slots + np.arange(len(tried))
 
-    order = np.argsort(-worth.reshape(lines, -1), axis=1, kind="stable")[:, : options.beam]
+    order = np.argsort(-worth.reshape(lines, -1), axis=1)[:, : options.beam]
     chosen = order + slots * width * np.arange(lines)[:, None]  # (N, B), counted through the lines
     best, came, added = worth.take(chosen), chosen // width, symbols.take(chosen)
     grown = added != BLANK
