@@ -34,9 +34,11 @@ from pathlib import Path
 from PIL import Image
 
 from penname.cores import cores
+from penname.errors import OptionError
 from penname.ground_truth.cleaning import CleaningOptions, clean_text
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.metrics import cer, exact, rate
+from penname.network import RUNTIME
 from penname.recognizer import Recognizer
 
 # A printed "NOM:" or "PRENOM:", its first letters often cut off or misread.
@@ -51,9 +53,12 @@ class AbsentError(Exception):
     """A reader that is not installed, and how to get it."""
 
 
-def penname(model: str) -> Reader:
+def penname(model: str, runtime: str = RUNTIME) -> Reader:
     """Return penname with a model."""
-    recognizer = Recognizer.load(model)
+    try:
+        recognizer = Recognizer.load(model, runtime=runtime)
+    except OptionError as error:
+        raise AbsentError(str(error)) from None
     return lambda images: [prediction.text for prediction in recognizer.read(images)]
 
 

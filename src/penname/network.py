@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from penname.cores import cores
 from penname.errors import ModelError, OptionError
 from penname.line_image import PAPER
 
@@ -65,7 +67,8 @@ def _openvino(file: Path) -> Network:
     with a size left open OpenVINO 2026.4 computes 8-bit networks wrongly.
     """
     core = _import_openvino().Core()
-    alone, together = (_Fixed(core, file, lines) for lines in (1, LINES))
+    alone = _Fixed(core, file, 1, 1)  # a second stream doubles what a lone line takes
+    together = _Fixed(core, file, LINES, cores())
 
     def network(images: np.ndarray) -> np.ndarray:
         parts = []
@@ -95,21 +98,24 @@ def _import_openvino() -> Any:
 
 
 class _Fixed:
-    """A network for batches of one size, compiled once for each thread that runs it at a time.
+    """A network for batches of one size, compiled when it is first run.
 
     Args:
         core: OpenVINO's `Core`.
         file: the ONNX file.
         lines: the size.
+        streams: batches that it runs at a time, each on one thread.
 
     Raises:
-        ModelError: when the file is damaged, or OpenVINO cannot run what is in it.
+        ModelError: when the file is damaged.
     """
 
-    def __init__(self, core: Any, file: Path, lines: int) -> None:
+    def __init__(self, core: Any, file: Path, lines: int, streams: int) -> None:
         self._core = core
         self._lines = lines
-        self._free: list[Any] = []
+        self._streams = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
+        self._compiled: Any = None
+        self._compiling = Lock()
         try:
             self._model = core.read_model(str(file))
             self._model.reshape([lines, *list(self._model.input().partial_shape)[1:]])
@@ -122,22 +128,19 @@ class _Fixed:
         if len(images) < self._lines:
             batch = np.full((self._lines, *images.shape[1:]), PAPER, np.uint8)
             batch[: len(images)] = images
-        try:
-            request = self._free.pop()
-        except IndexError:  # all are at work
-            request = self._compiled()
-        log_probs = request.infer({"images": batch})["log_probs"][: len(images)]
-        self._free.append(request)
-        return np.asarray(log_probs)
+        request = self._network().create_infer_request()
+        return np.asarray(request.infer({"images": batch})["log_probs"][: len(images)])
 
-    def _compiled(self) -> Any:
-        """Return a request for the network, compiled to run on the thread that asks.
+    def _network(self) -> Any:
+        """Return the compiled network.
 
         Precision is OpenVINO's choice: what is not in 8 bits runs in bf16 where the processor
         computes that itself, and in float32 elsewhere.
         """
-        one = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
-        return self._core.compile_model(self._model, "CPU", one).create_infer_request()
+        with self._compiling:
+            if self._compiled is None:
+                self._compiled = self._core.compile_model(self._model, "CPU", self._streams)
+            return self._compiled
 
 
 RUNTIMES = {"onnxruntime": _onnxruntime, "openvino": _openvino}
