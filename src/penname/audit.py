@@ -30,10 +30,10 @@ import numpy as np
 
 from penname import ctc, metrics
 from penname.alphabet import Alphabet, nfc
-from penname.errors import GroundTruthError, ImageError
+from penname.errors import GroundTruthError
 from penname.fingerprint import fingerprint, near_pairs
 from penname.ground_truth.cleaning import MARKERS, CleaningOptions, clean_text
-from penname.line_image import Grey, decode, line_image, on_canvas
+from penname.line_image import Grey, line_image_or_reason, on_canvas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -161,10 +161,9 @@ def _prepare(recognizer: Recognizer, order: int, line: GroundTruth) -> tuple[Fin
     finding = Finding(line.file, line.row, text, "", 0.0, "", order, part, claim, aside=why)
     if why:
         return finding, None
-    try:
-        image = line_image(decode(line.image), recognizer.model.image)
-    except ImageError as error:
-        return replace(finding, aside=str(error)), None
+    image = line_image_or_reason(line.image, recognizer.model.image)
+    if isinstance(image, str):
+        return replace(finding, aside=image), None
     digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
     return replace(finding, picture=digest, print=fingerprint(image)), image
 

@@ -127,6 +127,14 @@ def line_image(grey: Grey, spec: ImageSpec) -> Grey:
     return _pasted(scaled, spec.height, size[0], (spec.height - size[1]) // 2)
 
 
+def line_image_or_reason(source: Source, spec: ImageSpec) -> Grey | str:
+    """Return the line image (spec.height, w) uint8 of a picture, or why there is none."""
+    try:
+        return line_image(decode(source), spec)
+    except ImageError as error:
+        return str(error)
+
+
 def smaller(line: Grey) -> Grey:
     """Return a line image (H, w) drawn smaller in the middle of one (H, SMALLER * w)."""
     height, width = line.shape

@@ -22,7 +22,7 @@ from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
 from penname.language import Language
 from penname.lexicon import Lexicon
-from penname.line_image import INK, Grey, Source, decode, line_image, on_canvas, smaller
+from penname.line_image import INK, Grey, Source, line_image_or_reason, on_canvas, smaller
 from penname.model_folder import ModelFolder
 from penname.network import RUNTIME, Network, load_network
 
@@ -189,10 +189,10 @@ class Recognizer:
         """Return the picture's name and its line image, or why there is none."""
         if not isinstance(source, Input):
             source = Input(str(source) if isinstance(source, str | Path) else "", source)
-        try:
-            return source.file, line_image(decode(source.source), self.model.image)
-        except ImageError as error:
-            return source.file, str(error).removeprefix(f"{source.file}: ")
+        line = line_image_or_reason(source.source, self.model.image)
+        if isinstance(line, str):
+            line = line.removeprefix(f"{source.file}: ")
+        return source.file, line
 
     def _through(
         self, prepared: Iterator[tuple[str, Grey | str]], batch_size: int

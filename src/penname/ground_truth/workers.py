@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from penname.errors import ImageError, PackError
-from penname.line_image import PAPER, Grey, ImageSpec, decode, line_image
+from penname.errors import PackError
+from penname.line_image import PAPER, Grey, ImageSpec, line_image_or_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -104,11 +104,10 @@ def _fill(slot: int, pictures: Sequence[Picture], spec: ImageSpec) -> list[int |
 
 
 def _outcome(picture: Picture, spec: ImageSpec) -> Outcome:
-    try:
-        image = line_image(decode(picture), spec)
-    except (ImageError, ValueError) as error:  # ValueError: a path with a NUL in it
-        return str(error)
-    return image if image.min() < PAPER else "the image holds no ink"
+    image = line_image_or_reason(picture, spec)
+    if isinstance(image, str) or image.min() < PAPER:
+        return image
+    return "the image holds no ink"
 
 
 def _start_worker(memory: Any, slots: int) -> None:

@@ -28,8 +28,8 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from penname.errors import ImageError, TrainingError
-from penname.line_image import decode, line_image, on_canvas
+from penname.errors import TrainingError
+from penname.line_image import line_image_or_reason, on_canvas
 from penname.network import load_network
 from penname.recognizer import Recognizer
 from penname.training.graph import halve
@@ -56,7 +56,8 @@ def quantise(folder: ModelFolder, pictures: Iterable[Input]) -> float:
     Raises:
         TrainingError: when not one of the pictures can be read.
     """
-    lines = [line for picture in draw(pictures) if (line := _line(picture, folder)) is not None]
+    outcomes = [line_image_or_reason(picture.source, folder.image) for picture in draw(pictures)]
+    lines = [line for line in outcomes if not isinstance(line, str)]
     if not lines:
         raise TrainingError("none of the pictures can be read; give some like those to be read")
     if not folder.float_onnx.exists():
@@ -79,13 +80,6 @@ def draw(pictures: Iterable[Input]) -> list[Input]:
         elif (place := rng.randrange(count)) < PICTURES:
             drawn[place] = picture
     return drawn
-
-
-def _line(picture: Input, folder: ModelFolder) -> Grey | None:
-    try:
-        return line_image(decode(picture.source), folder.image)
-    except ImageError:
-        return None
 
 
 def _canvas(line: Grey, folder: ModelFolder) -> np.ndarray:
