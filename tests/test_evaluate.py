@@ -2,7 +2,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,9 +28,10 @@ class FakeReader:
     name: str = "fake"
     batches: list[int] = field(default_factory=list)
 
-    def read(self, sources: Sequence[Source], *, batch_size: int) -> list[Prediction]:
-        self.batches.append(len(sources))
-        return [self._one(source) for source in sources]
+    def read(self, sources: Iterable[Source], *, batch_size: int) -> list[Prediction]:
+        predictions = [self._one(source) for source in sources]
+        self.batches.append(len(predictions))
+        return predictions
 
     def _one(self, source: Source) -> Prediction:
         assert isinstance(source, bytes)
@@ -131,6 +132,7 @@ def test_slices(report: Report) -> None:
 def test_pictures_that_can_be_seen_are_sliced_by_their_look() -> None:
     class Blind(FakeReader):
         def _one(self, source: Source) -> Prediction:
+            assert isinstance(source, np.ndarray)  # decoded, and so decoded once
             return Prediction("", "A", 0.9)
 
     def picture(width: int) -> GroundTruth:
@@ -232,7 +234,7 @@ def test_ground_truth_without_any_text_is_an_error() -> None:
 
 def test_a_reader_that_loses_a_line_is_a_bug_that_shows() -> None:
     class Careless(FakeReader):
-        def read(self, sources: Sequence[Source], *, batch_size: int) -> list[Prediction]:
+        def read(self, sources: Iterable[Source], *, batch_size: int) -> list[Prediction]:
             return super().read(sources, batch_size=batch_size)[1:]
 
     with pytest.raises(ValueError, match="shorter"):

@@ -1,7 +1,7 @@
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -74,11 +74,11 @@ def _characters(*pairs: tuple[str, float]) -> tuple[Character, ...]:
 class FakeReader:
     name = EVIL
 
-    def read(self, sources: Sequence[Source], *, batch_size: int) -> list[Prediction]:
+    def read(self, sources: Iterable[Source], *, batch_size: int) -> list[Prediction]:
         texts = [EVIL, "ANNE", "M RIE", ""]
         return [
             Prediction("", text, 0.9 - i / 10, error="" if text else f"cannot: {EVIL}")
-            for i, text in enumerate(texts)
+            for i, (text, _) in enumerate(zip(texts, sources, strict=True))
         ]
 
 
@@ -180,7 +180,7 @@ def test_differences_are_marked_on_both_sides() -> None:
 
 def test_differences_are_escaped_where_the_texts_agree() -> None:
     class Markup(FakeReader):
-        def read(self, sources: Sequence[Source], *, batch_size: int) -> list[Prediction]:
+        def read(self, sources: Iterable[Source], *, batch_size: int) -> list[Prediction]:
             return [Prediction("", "<b>X", 1.0) for _ in sources]
 
     lines = [GroundTruth("a.png", "t:1", "<b>Y", "names", "", _png())]
@@ -191,7 +191,7 @@ def test_differences_are_escaped_where_the_texts_agree() -> None:
 
 def test_report_page_of_a_perfect_reader() -> None:
     class Perfect(FakeReader):
-        def read(self, sources: Sequence[Source], *, batch_size: int) -> list[Prediction]:
+        def read(self, sources: Iterable[Source], *, batch_size: int) -> list[Prediction]:
             return [Prediction("", "ANNE", 1.0) for _ in sources]
 
     lines = [GroundTruth("a.png", "t:1", "ANNE", "names", "", Path("a.png"))]

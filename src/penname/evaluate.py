@@ -9,15 +9,16 @@ and an image that cannot be read is scored as an empty hypothesis and named in `
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
 from penname import metrics, slices
 from penname.alphabet import nfc
-from penname.errors import GroundTruthError, OptionError
+from penname.errors import GroundTruthError, ImageError, OptionError
 from penname.ground_truth.sources import GroundTruth
-from penname.line_image import Source
+from penname.line_image import Source, decode
 from penname.metrics import Rate
 from penname.options import option
 from penname.recognizer import Prediction
@@ -36,7 +37,7 @@ class Reader(Protocol):
     def name(self) -> str:
         """The model's name."""
 
-    def read(self, sources: Sequence[Source], *, batch_size: int) -> Sequence[Prediction]:
+    def read(self, sources: Iterable[Source], *, batch_size: int) -> Sequence[Prediction]:
         """Return one prediction per source, in order."""
 
 
@@ -78,12 +79,14 @@ def evaluate(
     skipped: list[GroundTruth] = []
     worst: list[tuple[Line, Source]] = []
     for chunk in _chunks(_labelled(ground_truth, skipped), CHUNK * options.batch_size):
-        images: list[Source] = [item.image for item in chunk]
-        predictions = recognizer.read(images, batch_size=options.batch_size)
-        scored = [_line(*pair) for pair in zip(chunk, predictions, strict=True)]
+        looks: list[slices.Look | None] = []
+        predictions = recognizer.read(_decoded(chunk, looks), batch_size=options.batch_size)
+        scored = [_line(*line) for line in zip(chunk, predictions, looks, strict=True)]
         lines += scored
-        wrong = [pair for pair in zip(scored, images, strict=True) if pair[0].edits]
-        worst = heapq.nsmallest(WORST, worst + wrong, key=lambda x: (-x[0].edits, -x[0].confidence))
+        wrong = [(line, item.image) for line, item in zip(scored, chunk, strict=True) if line.edits]
+        worst = heapq.nsmallest(
+            WORST, [*worst, *wrong], key=lambda x: (-x[0].edits, -x[0].confidence)
+        )
     if not lines:
         raise GroundTruthError(
             f"{data or 'the ground truth'} has no row with a text ({len(skipped)} without); "
@@ -106,7 +109,19 @@ def _chunks(items: Iterator[GroundTruth], size: int) -> Iterator[list[GroundTrut
         yield chunk
 
 
-def _line(item: GroundTruth, prediction: Prediction) -> Line:
+def _decoded(chunk: list[GroundTruth], looks: list[slices.Look | None]) -> Iterator[Source]:
+    """Yield the pictures, each decoded when the reader takes it, and note their looks."""
+    for item in chunk:
+        picture: Source = item.image
+        look = None
+        with suppress(ImageError):  # the reader says why it cannot be read
+            picture = decode(picture)
+            look = slices.look(picture)
+        looks.append(look)
+        yield picture
+
+
+def _line(item: GroundTruth, prediction: Prediction, look: slices.Look | None) -> Line:
     reference = nfc(item.text or "")
     hypothesis = "" if prediction.error else nfc(prediction.text)
     return Line(
@@ -119,7 +134,7 @@ def _line(item: GroundTruth, prediction: Prediction) -> Line:
         error=prediction.error,
         source=item.source,
         split=item.split,
-        look=slices.look(item.image),
+        look=look,
     )
 
 

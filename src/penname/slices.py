@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from penname.errors import ImageError
-from penname.line_image import decode
 from penname.metrics import without_accents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from penname.line_image import Source
+    from penname.line_image import Grey
 
 LENGTHS = {"1-4": 4, "5-8": 8, "9-12": 12, "13+": 1 << 62}  # name: longest reference
 SIGNS: dict[str, Callable[[str], bool]] = {
@@ -109,12 +107,8 @@ def _by_size(sizes: Sequence[float | None], digits: int) -> Members:
     return _chosen(names, third)
 
 
-def look(source: Source) -> Look | None:
-    """Return what a picture looks like; nothing when it cannot be read or holds no ink."""
-    try:
-        grey = decode(source)
-    except ImageError:
-        return None
+def look(grey: Grey) -> Look | None:
+    """Return what a picture (h, w) looks like; nothing when it holds no ink."""
     away = np.abs(grey - np.median(grey))
     ink = away > max(float(away.max()) / 2, FAINT)
     if not ink.any():
