@@ -7,7 +7,7 @@ lines for training to one for validation as in the data set, copying the crops g
 again, each into a file of its own. Memory is the proportional set size of all processes of the
 command together, looked at twenty times a second. The processor time of all of them, over the
 cores, is what a machine with nothing else to do would take. Prints a table, and a JSON object on
-the last line, which --out keeps.
+the last line.
 """
 
 from __future__ import annotations
@@ -81,11 +81,10 @@ def memory(session: int) -> int:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure each size, print, keep."""
+    """Measure each size and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--crops", nargs="+", required=True, help="pictures to copy")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--out", type=Path, help="keep the JSON object here")
     arguments = parser.parse_args(argv)
     crops = [
         p.source if isinstance(p.source, bytes) else Path(str(p.source)).read_bytes()
@@ -104,10 +103,7 @@ def main(argv: list[str] | None = None) -> None:
             flush=True,
         )
         report["sizes"][size] = found | {"lines_per_second": rate}
-    text = json.dumps(report)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", "utf-8")
-    print(text)
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

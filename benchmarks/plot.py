@@ -2,7 +2,8 @@
 
     python benchmarks/plot.py READING.json PACKING.json OUT.svg
 
-Needs matplotlib (`pip install matplotlib`). The files are the --out of `reading.py`, `packing.py`.
+Needs matplotlib (`pip install matplotlib`). The files hold the last line of `reading.py` and of
+`packing.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How fast penname and others read, in turns in one run: throughput, one picture, cold start.
 
-    python benchmarks/reading.py --data validation.parquet [--model names] [--rounds 3] [--out FILE]
+    python benchmarks/reading.py --data validation.parquet [--model names] [--rounds 3]
 
 The readers are those of `compare.py`, which scores them, penname with OpenVINO, and kraken's
 default network (height 120, three LSTM layers of 200 cells) with random weights in torch, batches
@@ -10,7 +10,7 @@ penname's. Tesseract and kraken's network read --few pictures.
 All get encoded pictures, so decoding counts. Beside the time that passes stands that of the
 processors, which other work on the machine disturbs less. Then one picture at a time; `penname read
 one.jpg` from the start of its process to its end; and penname's throughput by batch size. Prints
-tables, and a JSON object on the last line, which --out keeps.
+tables, and a JSON object on the last line.
 """
 
 from __future__ import annotations
@@ -157,7 +157,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=400, help="pictures read")
     parser.add_argument("--few", type=int, default=40, help="pictures the slow ones read")
     parser.add_argument("--readers", nargs="*", default=list(READERS), choices=list(READERS))
-    parser.add_argument("--out", type=Path, help="keep the JSON object here")
     arguments = parser.parse_args(argv)
     lines = [line for line in read_sources([arguments.data], SourceOptions()) if line.text]
     lines = lines[:: max(1, len(lines) // arguments.limit)][: arguments.limit]
@@ -187,10 +186,7 @@ def main(argv: list[str] | None = None) -> None:
     print("`penname read one.jpg`, from nothing:", report["cold_start"], flush=True)
     report["per_second_by_batch"] = by_batch(arguments.model, pictures, arguments.rounds)
     print("pictures/s by batch size:", report["per_second_by_batch"])
-    text = json.dumps(report)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", "utf-8")
-    print(text)
+    print(json.dumps(report))
 
 
 def made(names: list[str], model: str) -> dict[str, Reader]:

@@ -1,6 +1,6 @@
 """Images a second of a whole training step: penname's ways, and those of others, in one run.
 
-    python benchmarks/training.py [--device cuda --batch 1024] [--out FILE] [--only TEXT]
+    python benchmarks/training.py [--device cuda --batch 1024] [--only TEXT]
 
 A step is everything: loading, augmentation (penname's alone has one), forward, backward, update.
 All ways read the same committed crops, again and again: penname from a pack, with canvases of 192
@@ -14,8 +14,7 @@ and 224 pixels (the mean of the names set is 211); the others from one JPEG an i
 
 The ways take turns, each in a process of its own, so that other work on the machine disturbs all
 alike and none changes another's settings; images per second of that process's processor time are
-disturbed less. Prints as it goes, then a table, and a JSON object on the last line, which --out
-keeps.
+disturbed less. Prints as it goes, then a table, and a JSON object on the last line.
 """
 
 from __future__ import annotations
@@ -461,7 +460,7 @@ def summary(bench: Bench, report: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print, keep."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=1024 if torch.cuda.is_available() else 64)
@@ -478,7 +477,6 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--threads", type=int, default=cores(), help="of torch on the CPU")
     parser.add_argument("--only", nargs="*", default=list(WAYS), help="these ways")
-    parser.add_argument("--out", type=Path, help="keep the JSON object here")
     parser.add_argument("--way", help=argparse.SUPPRESS)  # what a process of one way is given
     parser.add_argument("--bench", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
@@ -503,10 +501,7 @@ def main(argv: list[str] | None = None) -> None:
         made = summary(bench, report)
         made["milliseconds"] = parts(bench, 5)
     print(made["milliseconds"])
-    text = json.dumps(made)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", "utf-8")
-    print(text)
+    print(json.dumps(made))
 
 
 if __name__ == "__main__":

@@ -33,14 +33,11 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
-def test_training_times_penname_and_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_training_times_penname_and_others(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = "--lines 8 --batch 2 --seconds 0 --rounds 1 --workers 0 --threads 1 --device cpu"
     ways = ["penname", "penname, one batch again and again", "penname, one thread", "PyLaia's"]
-    benchmark("training").main([*sizes.split(), "--out", str(tmp_path / "o"), "--only", *ways])
+    benchmark("training").main([*sizes.split(), "--only", *ways])
     report = last_line(capsys)
-    assert report == json.loads((tmp_path / "o").read_text())
     assert list(report["ways"]) == ways
     assert report["penname_times"]["penname"] == 1
     assert all(rate > 0 for way in report["ways"].values() for rate in way["images_per_second"])
