@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -23,31 +22,6 @@ from rapidfuzz.distance import Levenshtein
 
 Sums = tuple[int, int]
 Measure = Callable[[str, str], Sums]
-
-
-@dataclass
-class ErrorRate:
-    """Edits over reference length, added up pair by pair.
-
-    >>> cer = ErrorRate()
-    >>> cer.add("to", "too")
-    >>> cer.add("handwriting", "handwriting")
-    >>> round(cer.value, 4)  # 1 edit over 13 characters, not the mean of 1/2 and 0
-    0.0769
-    """
-
-    edits: int = 0
-    length: int = 0
-
-    def add(self, reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> None:
-        """Add one pair: strings for CER, lists of words for WER."""
-        self.edits += Levenshtein.distance(reference, hypothesis)
-        self.length += len(reference)
-
-    @property
-    def value(self) -> float:
-        """Edits per reference character or word; 0 when nothing was added."""
-        return ratio(self.edits, self.length)
 
 
 def ratio(numerator: int, denominator: int) -> float:
