@@ -102,7 +102,7 @@ ALSO = {
 
 PACKAGES = {  # what may be imported from elsewhere, and by whom: a module or all of a wing
     "numpy": {"*"},
-    "PIL": {"line_image", "recognizer", "html", "synthesis"},
+    "PIL": {"line_image", "html", "synthesis"},
     "onnxruntime": {"network", "training.graph", "training.quantise"},
     "openvino": {"network"},
     "onnx": {"training.graph", "training.quantise"},

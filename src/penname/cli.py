@@ -31,7 +31,7 @@ COMMANDS = {
     "export": "Make a model folder from a training run.",
     "quantise": "Make a model folder read faster, with 8-bit integers.",
     "import-keras": "Make a model folder from a Keras file.",
-    "synth": "Make a pack of synthetic names.",
+    "synth": "Make a pack of synthetic names or lines.",
 }
 TRAIN_EXTRA = {"onnx", "safetensors", "tensorboard", "torch", "tqdm", "yaml"}
 
