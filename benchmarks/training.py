@@ -7,7 +7,7 @@ All ways read the same committed crops, again and again: penname from a pack, wi
 and 224 pixels (the mean of the names set is 211); the others from one JPEG an item, as they do.
 
 - `names, origin's loop` and `origin` are the 2021 project's loop: a DataLoader that opens one JPEG
-  per item, batches of 32, fp32, Adam; with its own network, and with penname's.
+  per item, batches of 32, fp32, Adam; with penname's network, and with its own.
 - `PyLaia's` and `kraken's` are loops over networks of those projects' architecture, written here:
   their layers, cells made so that they have as many weights as `names`, line images of the same
   height, one image an item, fp32, Adam.
