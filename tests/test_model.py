@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from penname.errors import OptionError
-from penname.training.model import Origin, Reader, Shape, build, parameters
+from penname.training.model import Origin, build, parameters
 from penname.training.options import PRESETS, TrainOptions
 
 torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
@@ -46,18 +46,6 @@ def test_a_frame_is_four_pixels(preset: str) -> None:
             logits, shortcut = network(preset, height, 7)(ink(2, height, width))
         assert logits.shape == (2, width // 4, 7)
         assert shortcut is None if preset.startswith("origin") else shortcut.shape == logits.shape
-
-
-def test_two_frames_a_step_halve_the_columns_that_the_recurrent_layers_see() -> None:
-    net = Reader(Shape(8, (16, 24, 32, 40), (0, 1, 1, 2), 8, frames=2), 7, 0.0).eval()
-    seen = []
-    net.stages.register_forward_hook(lambda *parts: seen.append(parts[2].shape))
-    for height, width in ((16, 32), (64, 320)):
-        logits, shortcut = net(ink(1, height, width))
-        assert seen.pop() == (1, 40, height // 16, width // 8)
-        assert logits.shape == shortcut.shape == (1, width // 4, 7)
-    steps = torch.arange(2 * 3 * 14.0).reshape(2, 3, 14)
-    assert net._frames(steps)[1, 2].tolist() == list(range(42 + 14, 42 + 21))  # second step's first
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -23,18 +23,12 @@ STRIDE = 4  # pixels a frame, for both networks
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths of a `Reader`: stem, four stages of residual blocks, LSTM cells.
-
-    A stage of 0 blocks is one convolution. With two `frames` a step the last two stages and the
-    recurrent layers see half the columns, and the heads write two frames for each: depth and
-    weights stay, and the cost is halved.
-    """
+    """Widths of a `Reader`: stem, four stages of residual blocks, LSTM cells."""
 
     stem: int
     widths: tuple[int, int, int, int]
     blocks: tuple[int, int, int, int]
     cells: int
-    frames: int = 1
 
 
 SHAPES = {
@@ -83,31 +77,27 @@ class Reader(nn.Module):
     def __init__(self, shape: Shape, classes: int, dropout: float) -> None:
         super().__init__()
         self.stem = nn.Sequential(_convolution(1, shape.stem, stride=2), nn.ReLU())
-        pools = [nn.Identity(), nn.MaxPool2d(2)]
-        pools += [nn.MaxPool2d((2, shape.frames)), nn.MaxPool2d((2, 1))]
+        pools = [nn.Identity(), nn.MaxPool2d(2), nn.MaxPool2d((2, 1)), nn.MaxPool2d((2, 1))]
         stages, inputs = [], shape.stem
         for pool, outputs, count in zip(pools, shape.widths, shape.blocks, strict=True):
-            stages.append(nn.Sequential(pool, *_stage(inputs, outputs, count)))
+            blocks = [Residual(inputs if i == 0 else outputs, outputs) for i in range(count)]
+            stages.append(nn.Sequential(pool, *blocks))
             inputs = outputs
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = nn.LSTM(
             inputs, shape.cells, 2, bidirectional=True, batch_first=True, dropout=dropout
         )
-        self.classes = classes
-        self.head = nn.Linear(2 * shape.cells, shape.frames * classes)
-        self.shortcut = nn.Conv1d(inputs, shape.frames * classes, 3, padding=1)
+        self.head = nn.Linear(2 * shape.cells, classes)
+        self.shortcut = nn.Conv1d(inputs, classes, 3, padding=1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and the shortcut head's logits, each (N, T, C), of ink (N, 1, H, W)."""
-        x = self.stages(self.stem(images))  # (N, 1, H, W) -> (N, F, H/16, S), S steps
-        columns = x.amax(dim=2)  # -> (N, F, S)
-        steps, _ = self.recurrent(self.dropout(columns.transpose(1, 2)))  # -> (N, S, 2 * cells)
-        logits = self.head(self.dropout(steps))  # -> (N, S, T/S * C)
-        return self._frames(logits), self._frames(self.shortcut(columns).transpose(1, 2))
-
-    def _frames(self, steps: Tensor) -> Tensor:
-        return steps.reshape(steps.shape[0], -1, self.classes)  # (N, S, T/S * C) -> (N, T, C)
+        x = self.stages(self.stem(images))  # (N, 1, H, W) -> (N, F, H/16, T)
+        columns = x.amax(dim=2)  # -> (N, F, T)
+        frames, _ = self.recurrent(self.dropout(columns.transpose(1, 2)))  # -> (N, T, 2 * cells)
+        logits = self.head(self.dropout(frames))  # -> (N, T, C)
+        return logits, self.shortcut(columns).transpose(1, 2)
 
 
 class Origin(nn.Module):
@@ -137,12 +127,6 @@ class Origin(nn.Module):
         x = x.permute(0, 3, 1, 2).flatten(2)  # -> (N, T, 128 * H/8)
         frames, _ = self.recurrent(self.squeeze(x))  # -> (N, T, 1024)
         return self.head(frames), None
-
-
-def _stage(inputs: int, outputs: int, count: int) -> list[nn.Module]:
-    if not count:
-        return [_convolution(inputs, outputs), nn.ReLU()]
-    return [Residual(inputs if i == 0 else outputs, outputs) for i in range(count)]
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
