@@ -465,7 +465,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=1024 if torch.cuda.is_available() else 64)
     parser.add_argument("--preset", default="names")
-    parser.add_argument("--height", type=int, default=48)
+    parser.add_argument("--height", type=int, default=64)
     parser.add_argument("--lines", type=int, default=32768, help="lines of the pack")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each way and round")

@@ -12,7 +12,7 @@ set -euo pipefail
 path=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${EPOCHS:=12}" "${BATCH:=512}"
-else # two cores: a night; docs/log.md has the parts
+else # two cores: a night; docs/experiments.md has the parts
   : "${EPOCHS:=3}" "${BATCH:=64}"
 fi
 : "${NETWORKS:=names origin}" "${START:=}" "${TIME_LIMIT:=}"
