@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from penname import ctc
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
-WINDOW = 256  # pictures begun at a time, of which two are in memory; some 8 MB of line images
+WINDOW = 512  # pictures begun at a time, of which two are in memory; some 16 MB of line images
 
 
 @dataclass(frozen=True, slots=True)
