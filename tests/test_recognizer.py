@@ -16,6 +16,7 @@ from conftest import BARS, SHARPNESS, SPEC, STRIDE, bar_model, bars, greys
 from PIL import Image
 
 from penname import ctc
+from penname import recognizer as module
 from penname.alphabet import Alphabet
 from penname.beam import Candidate, DecodingOptions, search
 from penname.decoder import HOPELESS
@@ -24,7 +25,7 @@ from penname.inputs import Input
 from penname.language import Language
 from penname.line_image import PAPER, line_image, on_canvas
 from penname.model_folder import Calibration
-from penname.recognizer import WINDOW, Character, Prediction, Recognizer
+from penname.recognizer import NO_IMAGE, WINDOW, Character, Prediction, Recognizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +145,10 @@ def test_an_unreadable_picture_is_named_and_the_others_are_read(
     assert "not an image" in predictions[3].error
 
 
-def test_streaming_keeps_order_across_windows_and_memory_flat(recognizer: Recognizer) -> None:
+def test_streaming_keeps_order_across_windows_and_memory_flat(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WINDOW", 2000)
     taken = 0
 
     def endless() -> Iterator[np.ndarray]:
@@ -154,13 +158,21 @@ def test_streaming_keeps_order_across_windows_and_memory_flat(recognizer: Recogn
             yield bars(TEXTS[taken % len(TEXTS)])
 
     stream = recognizer.stream(endless())
-    texts = [next(stream).text for _ in range(WINDOW + 5)]
-    assert texts == [TEXTS[(i + 1) % len(TEXTS)] for i in range(WINDOW + 5)]
-    assert taken == 3 * WINDOW
+    widths = [bars(TEXTS[(i + 1) % len(TEXTS)]).shape[1] for i in range(99)]
+    ends = [0]  # of the windows: the fewest pictures whose columns are 2000
+    for _ in range(3):
+        ends.append(next(n for n in range(99) if sum(widths[ends[-1] : n]) >= 2000))
+    assert ends[1] > 5
+    texts = [next(stream).text for _ in range(ends[1] + 5)]
+    assert texts == [TEXTS[(i + 1) % len(TEXTS)] for i in range(ends[1] + 5)]
+    assert taken == ends[3]
     stream.close()  # type: ignore[attr-defined]
 
 
-def test_pictures_are_prepared_while_the_network_reads(recognizer: Recognizer) -> None:
+def test_pictures_are_prepared_while_the_network_reads(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WINDOW", 10 * bars("CAFE").shape[1])
     second = threading.Event()
 
     def network(images: np.ndarray) -> np.ndarray:
@@ -168,12 +180,27 @@ def test_pictures_are_prepared_while_the_network_reads(recognizer: Recognizer) -
         return recognizer.network(images)
 
     def pictures() -> Iterator[np.ndarray]:
-        yield from [bars("CAFE")] * WINDOW
+        yield from [bars("CAFE")] * 10
         second.set()
         yield bars("BAD")
 
     texts = [p.text for p in Recognizer(recognizer.model, network).stream(pictures())]
-    assert texts == ["CAFE"] * WINDOW + ["BAD"]
+    assert texts == ["CAFE"] * 10 + ["BAD"]
+
+
+def test_pictures_that_cannot_be_read_fill_a_window_too(recognizer: Recognizer) -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield b"text"
+
+    stream = recognizer.stream(endless())
+    assert next(stream).error
+    assert taken == 2 * WINDOW // NO_IMAGE
+    stream.close()  # type: ignore[attr-defined]
 
 
 def test_no_pictures_give_no_predictions(recognizer: Recognizer) -> None:
