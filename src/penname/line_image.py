@@ -122,9 +122,7 @@ def line_image(grey: Grey, spec: ImageSpec) -> Grey:
         return _resized(grey, spec.max_width, spec.height)
     height, width = grey.shape
     scale = min(spec.height / height, spec.max_width / width, spec.max_scale)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    scaled = grey if size == (width, height) else _resized(grey, *size)
-    return _pasted(scaled, spec.height, size[0], (spec.height - size[1]) // 2)
+    return _centred(grey, scale, spec.height)
 
 
 def line_image_or_reason(source: Source, spec: ImageSpec) -> Grey | str:
@@ -137,9 +135,7 @@ def line_image_or_reason(source: Source, spec: ImageSpec) -> Grey | str:
 
 def smaller(line: Grey) -> Grey:
     """Return a line image (H, w) drawn smaller in the middle of one (H, SMALLER * w)."""
-    height, width = line.shape
-    size = max(1, round(SMALLER * width)), max(1, round(SMALLER * height))
-    return _pasted(_resized(line, *size), height, size[0], (height - size[1]) // 2)
+    return _centred(line, SMALLER, line.shape[0])
 
 
 def on_canvas(images: list[Grey], width: int) -> np.ndarray:
@@ -209,6 +205,13 @@ def _trim_rows(grey: Grey, least: int) -> Grey:
     missing = max(0, least - (bottom - top))
     top = min(max(0, top - missing // 2), grey.shape[0] - least)
     return grey[top : max(bottom, top + least)]
+
+
+def _centred(grey: Grey, scale: float, height: int) -> Grey:
+    """Return the picture scaled, in the middle of as many rows as `height`."""
+    size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
+    scaled = grey if size == grey.shape[::-1] else _resized(grey, *size)
+    return _pasted(scaled, height, size[0], (height - size[1]) // 2)
 
 
 def _pasted(grey: Grey, height: int, width: int, top: int) -> Grey:
