@@ -9,7 +9,11 @@ from __future__ import annotations
 import argparse
 import io
 import math
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +21,10 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFilter
 
 from penname.alphabet import nfc
+from penname.cores import cores
 
 OVER = 2  # drawn at twice the size, then reduced: smooth strokes
-ROWS = 4096
+ROWS = 2048
 
 
 def draw(strokes: list[list[int]], rng: np.random.Generator) -> bytes:
@@ -57,8 +62,24 @@ def draw(strokes: list[list[int]], rng: np.random.Generator) -> bytes:
     return stream.getvalue()
 
 
+def drawn(seed: int, first: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the table's rows from number `first` on, drawn."""
+    return [
+        {
+            "image": {
+                "bytes": draw(row["strokes"], np.random.default_rng([seed, number])),
+                "path": f"unipen/{number:06d}.png",
+            },
+            "text": nfc(row["text"]),
+            "source": "unipen-words",
+            "writer": row["writer"],
+        }
+        for number, row in enumerate(rows, start=first)
+    ]
+
+
 def main() -> None:
-    """Draw every word of the table."""
+    """Draw every word of the table, on all cores."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("strokes", type=Path)
     parser.add_argument("out", type=Path)
@@ -70,22 +91,13 @@ def main() -> None:
             *((name, pa.string()) for name in ("text", "source", "writer")),
         ]
     )
-    number = 0
-    with pq.ParquetWriter(arguments.out, schema) as writer:
-        for batch in pq.ParquetFile(arguments.strokes).iter_batches(ROWS):
-            rows = []
-            for row in batch.to_pylist():
-                rng = np.random.default_rng([arguments.seed, number])
-                image = {"bytes": draw(row["strokes"], rng), "path": f"unipen/{number:06d}.png"}
-                rows.append(
-                    {
-                        "image": image,
-                        "text": nfc(row["text"]),
-                        "source": "unipen-words",
-                        "writer": row["writer"],
-                    }
-                )
-                number += 1
+    parts = [p.to_pylist() for p in pq.ParquetFile(arguments.strokes).iter_batches(ROWS)]
+    starts = accumulate((len(part) for part in parts), initial=0)
+    with (
+        ProcessPoolExecutor(cores()) as pool,
+        pq.ParquetWriter(arguments.out, schema) as writer,
+    ):
+        for rows in pool.map(partial(drawn, arguments.seed), starts, parts):
             writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
