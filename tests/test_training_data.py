@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from contextlib import closing
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,10 +117,17 @@ def test_an_epoch_goes_through_each_pack_as_often_as_said(tmp_path: Path) -> Non
     times = Counter(np.concatenate(batches).tolist())
     assert [times[line] for line in range(40)] == [1] * 40
     assert sorted(times[line] for line in range(40, 70)) == [2] * 15 + [3] * 15
-    assert all(len(set(lines.canvases[batch])) == 1 for batch in batches)
-    assert max(map(len, batches)) == 8
-    by_canvas = Counter(lines.canvases[np.concatenate(batches)].tolist())
-    assert len(batches) == sum(-(-count // 8) for count in by_canvas.values())
+    assert sorted(map(len, batches)) == [40 % 8 + 75 % 8 or 8] + [8] * 14
+
+
+def test_a_batch_holds_lines_of_like_widths_on_the_canvas_of_the_widest(tmp_path: Path) -> None:
+    lines = load(make_pack(tmp_path / "p", many(61)))
+    batches = sorted(plan(lines, [1.0], 8, seed=3), key=lambda b: sorted(lines.canvases[b]))
+    widths = [sorted(lines.canvases[batch].tolist()) for batch in batches]
+    assert sorted(map(len, widths)) == [5] + [8] * 7
+    assert all(a[-1] <= b[0] for a, b in pairwise(widths))
+    for batch, each in zip(batches, widths, strict=True):
+        assert lines.canvas(batch) == each[-1] == lines.batch(batch).images.shape[-1]
 
 
 def test_a_fraction_draws_other_lines_each_epoch(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training lines: packs in, batches of equal canvas width out, in an order that a seed fixes.
+"""Training lines: packs in, batches of like widths out, in an order that a seed fixes.
 
 The order of an epoch depends on (seed, epoch) alone, so a resumed run needs its position only.
 """
@@ -142,13 +142,17 @@ class Lines:
         pack, i = self.where[line]
         return str(self.packs[pack].files[i])
 
+    def canvas(self, lines: np.ndarray) -> int:
+        """Return the width in pixels of the canvas that holds each of the lines."""
+        return int(self.canvases[lines].max())
+
     def batch(self, lines: np.ndarray) -> Batch:
-        """Return the lines, which share one canvas width, as a batch."""
+        """Return the lines as a batch, on the canvas of the widest."""
         lengths = np.array([len(self.labels[line]) for line in lines], dtype=np.int64)
         labels = np.zeros((len(lines), max(1, lengths.max())), dtype=np.int64)
         for target, line in zip(labels, lines, strict=True):
             target[: len(self.labels[line])] = self.labels[line]
-        images = self._images(lines, int(self.canvases[lines[0]]))
+        images = self._images(lines, self.canvas(lines))
         return Batch(images, torch.from_numpy(labels), torch.from_numpy(lengths), lines)
 
     def _images(self, lines: np.ndarray, canvas: int) -> Tensor:
@@ -165,9 +169,10 @@ class Lines:
 
 
 def plan(lines: Lines, passes: Sequence[float], batch_size: int, seed: int) -> list[np.ndarray]:
-    """Return the batches of one epoch: line numbers of equal canvas width, in random order.
+    """Return the batches of one epoch: numbers of lines of like widths, in random order.
 
     `passes` says how often the epoch goes through each pack; a fraction draws that share of it.
+    All batches but the one with the widest lines hold `batch_size` lines.
     """
     rng = np.random.default_rng(seed)
     pack_of = np.array([pack for pack, _ in lines.where], dtype=np.int64)
@@ -177,10 +182,8 @@ def plan(lines: Lines, passes: Sequence[float], batch_size: int, seed: int) -> l
         whole, rest = divmod(count * len(members), max(1, len(members)))
         drawn += [np.tile(members, int(whole)), rng.permutation(members)[: round(rest)]]
     order = rng.permutation(np.concatenate(drawn))
-    batches = []
-    for canvas in np.unique(lines.canvases[order]):
-        same = order[lines.canvases[order] == canvas]
-        batches += np.split(same, range(batch_size, len(same), batch_size))
+    order = order[np.argsort(lines.canvases[order], kind="stable")]
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
@@ -198,14 +201,11 @@ def loaded(
 ) -> Generator[Batch, None, None]:
     """Yield the batches on `device`; close it when done.
 
-    They are put together there when the pixels are resident, else by a thread a few batches ahead.
+    A thread puts them together a few batches ahead, on a GPU when the pixels are resident there.
 
     Raises:
         TrainingError: a batch cannot be read.
     """
-    if lines.resident:
-        yield from (lines.batch(numbers).to(device) for numbers in batches)
-        return
     ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=4)
     stop = threading.Event()
 
@@ -238,6 +238,6 @@ def loaded(
 
 
 def _pinned(batch: Batch) -> Batch:
-    return Batch(
-        batch.images.pin_memory(), batch.labels.pin_memory(), batch.label_lengths, batch.ids
-    )
+    """Return the batch in memory that a GPU can copy from by itself, if it is not there yet."""
+    images = batch.images if batch.images.is_cuda else batch.images.pin_memory()
+    return Batch(images, batch.labels.pin_memory(), batch.label_lengths, batch.ids)
