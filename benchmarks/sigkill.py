@@ -72,7 +72,7 @@ def start(
         out.mkdir(exist_ok=True)
         os.dup2(os.open(out / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
         if not full:
-            model.SHAPES["names"] = model.Shape(8, (8, 16, 16, 16), (1, 1, 1, 1), 16)
+            model.SHAPES["names"] = model.Shape((8,), (8, 16, 16, 16), (1, 1, 1, 1), 16)
             torch.set_num_threads(1)
 
         def clock() -> float:  # is asked at the start, after each step and after each checkpoint

@@ -111,6 +111,8 @@ def penname(
     """Train as `penname train` does; `change` names what is different, `fixed` repeats a batch."""
     torch.set_num_threads(threads or bench.threads)
     run = start(bench, precision)
+    if change in ("compile", "channels first", "not recorded"):
+        run.recorded = {}
     if change == "compile":
         run.network.compile()
     if change == "channels first":
@@ -285,6 +287,7 @@ WAYS: dict[str, Callable[[Bench], Steps]] = {
     "penname": penname,
     "penname, one batch again and again": lambda b: penname(b, fixed=True),
     "penname, not resident on the GPU": lambda b: penname(b, change="not resident"),
+    "penname, launched kernel by kernel": lambda b: penname(b, change="not recorded"),
     "penname, channels first": lambda b: penname(b, change="channels first"),
     "penname, fp32": lambda b: penname(b, precision="fp32"),
     "penname, one thread": lambda b: penname(b, threads=1),
@@ -294,7 +297,11 @@ WAYS: dict[str, Callable[[Bench], Steps]] = {
     "PyLaia's": lambda b: files_loop(b, pylaia, b.batch, crop=False),
     "kraken's": lambda b: files_loop(b, kraken, b.batch, crop=False),
 }
-ONLY_ON = {"penname, not resident on the GPU": "cuda", "penname, one thread": "cpu"}
+ONLY_ON = {
+    "penname, not resident on the GPU": "cuda",
+    "penname, launched kernel by kernel": "cuda",
+    "penname, one thread": "cpu",
+}
 
 
 # measuring

@@ -46,7 +46,7 @@ def lines() -> list[GroundTruth]:
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `names` a network of some ten thousand weights."""
-    shape = model.Shape(8, (8, 16, 16, 16), (1, 1, 1, 1), 16)
+    shape = model.Shape((8,), (8, 16, 16, 16), (1, 1, 1, 1), 16)
     monkeypatch.setitem(model.SHAPES, "names", shape)
 
 

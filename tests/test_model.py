@@ -41,7 +41,7 @@ def ink(n: int, height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_frame_is_four_pixels(preset: str) -> None:
-    for height, width in ((16, 32), (24, 4), (48, 100), (64, 320)):
+    for height, width in ((32, 32), (40, 8), (48, 104), (64, 320)):
         with torch.no_grad():
             logits, shortcut = network(preset, height, 7)(ink(2, height, width))
         assert logits.shape == (2, width // 4, 7)
@@ -58,6 +58,24 @@ def test_a_line_reads_the_same_alone_and_in_a_batch(preset: str) -> None:
     torch.testing.assert_close(together, alone, rtol=0, atol=2e-4)
     torch.testing.assert_close(others[0], together[0], rtol=0, atol=2e-4)
     assert (together[0] - together[1]).abs().max() > 0.1  # or the test could not fail
+
+
+def test_columns_that_share_a_step_have_frames_of_their_own() -> None:
+    net, line = network("latin", 48), ink(1, 48, 96)
+    changed = line.clone()
+    changed[..., 40:] = 0  # from the 11th column on
+    with torch.no_grad():
+        columns = net.get_submodule("stages")(net.get_submodule("stem")(line)).amax(dim=2)
+        steps = columns.transpose(1, 2).reshape(1, 12, -1)
+        context, _ = net.get_submodule("recurrent")(steps)
+        added = net.get_submodule("apart")(context).reshape(1, 24, -1)
+        frames = torch.relu(columns.transpose(1, 2) + added)
+        logits, expected = net(line)[0], net.get_submodule("head")(frames)
+        before, after = net(line)[0][:, :4], net(changed)[0][:, :4]
+    assert logits.shape == (1, 24, 30)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+    assert (logits[:, ::2] - logits[:, 1::2]).abs().max() > 0.1
+    assert (before - after).abs().max() > 1e-3  # the context reaches across the line
 
 
 def test_the_default_network_has_at_most_8_million_parameters() -> None:
@@ -100,10 +118,11 @@ def test_origin_refuses_a_height_it_cannot_halve_three_times(preset: str) -> Non
         network(preset, 60)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_height_that_leaves_no_row_is_refused(preset: str) -> None:
-    with pytest.raises(OptionError, match="at least 16, not 8"):
-        network(preset, 8)
+@pytest.mark.parametrize(("preset", "least"), [("names", 16), ("latin", 32), ("teacher", 16)])
+def test_a_height_that_leaves_no_row_is_refused(preset: str, least: int) -> None:
+    network(preset, least)
+    with pytest.raises(OptionError, match=f"at least {least} pixels, not {least - 1}"):
+        network(preset, least - 1)
 
 
 @pytest.mark.parametrize("preset", READERS)

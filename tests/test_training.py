@@ -41,7 +41,7 @@ torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty 
 ROOT = Path(__file__).parents[1]
 SPEC = ImageSpec(height=16, max_width=96, width_step=32)
 TEXTS = ("ADA", "BLAISE", "EMMY", "KURT", "LISE", "NIELS", "PAUL", "ANNA")
-TINY = model.Shape(8, (8, 16, 16, 16), (1, 1, 1, 1), 16)
+TINY = model.Shape((8,), (8, 16, 16, 16), (1, 1, 1, 1), 16)
 STEPS = 4  # an epoch of `drawn` in batches of 4: two canvases with 4 and 12 lines
 
 
@@ -110,7 +110,7 @@ def uninterrupted(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def test_a_run_learns_a_few_names_by_heart(
     pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape = model.Shape(8, (16, 16, 32, 32), (1, 1, 1, 1), 32)
+    shape = model.Shape((8,), (16, 16, 32, 32), (1, 1, 1, 1), 32)
     monkeypatch.setitem(model.SHAPES, "names", shape)
     out = tmp_path / "out"
     still = {"augment": 0.0, "dropout": 0.0, "ema": 0.9, "shortcut": 1.0}

@@ -16,7 +16,7 @@ from penname.training.options import TrainOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
-SMALL = model.Shape(8, (16, 16, 32, 32), (1, 1, 1, 1), 32)  # instead of the preset `names`
+SMALL = model.Shape((8,), (16, 16, 32, 32), (1, 1, 1, 1), 32)  # instead of the preset `names`
 LETTERS = "AEILMNRT"
 
 

@@ -23,28 +23,43 @@ STRIDE = 4  # pixels a frame, for both networks
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths of a `Reader`: stem, four stages of residual blocks, LSTM cells."""
+    """Widths of a `Reader`: stem, four stages of residual blocks, LSTM cells.
 
-    stem: int
+    Each convolution of the stem halves the picture, one or two; `together` columns make one step
+    of the LSTM.
+    """
+
+    stem: tuple[int, ...]
     widths: tuple[int, int, int, int]
     blocks: tuple[int, int, int, int]
     cells: int
+    together: int = 1
 
 
 SHAPES = {
-    "names": Shape(24, (32, 64, 128, 192), (1, 2, 2, 1), 160),
-    "latin": Shape(32, (48, 96, 192, 240), (1, 2, 3, 3), 176),
-    "teacher": Shape(32, (64, 128, 256, 256), (2, 2, 2, 2), 224),
+    "names": Shape((24,), (32, 64, 128, 192), (1, 2, 2, 1), 160),
+    "latin": Shape((24, 64), (64, 128, 192, 256), (1, 2, 3, 2), 224, together=2),
+    "teacher": Shape((32,), (64, 128, 256, 256), (2, 2, 2, 2), 224),
 }
 
 
 def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
     """Return the network of a preset for line images of `height` pixels."""
-    if height < 16:
-        raise OptionError(f"the networks halve the height four times: at least 16, not {height}")
-    if options.preset in SHAPES:
-        return Reader(SHAPES[options.preset], classes, options.dropout)
+    shape = SHAPES.get(options.preset)
+    halvings = len(shape.stem) + len(shape.widths) - 1 if shape else 3
+    if height < 2**halvings:
+        raise OptionError(
+            f"{options.preset} halves the height {halvings} times: "
+            f"at least {2**halvings} pixels, not {height}"
+        )
+    if shape:
+        return Reader(shape, classes, options.dropout)
     return Origin(height, classes, mish=options.preset == "origin-mish")
+
+
+def pixels_a_step(preset: str) -> int:
+    """Return the number by which a preset's network divides widths: canvases are its multiples."""
+    return STRIDE * SHAPES[preset].together if preset in SHAPES else STRIDE
 
 
 def as_ink(images: Tensor) -> Tensor:
@@ -72,32 +87,57 @@ class Residual(nn.Module):
 
 
 class Reader(nn.Module):
-    """Residual convolutions, column maximum, BiLSTM; 4 pixels a frame."""
+    """Residual convolutions, column maximum, BiLSTM; 4 pixels a frame.
+
+    Where an LSTM step takes several columns, what it says of each is added to that column.
+    """
 
     def __init__(self, shape: Shape, classes: int, dropout: float) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_convolution(1, shape.stem, stride=2), nn.ReLU())
-        pools = [nn.Identity(), nn.MaxPool2d(2), nn.MaxPool2d((2, 1)), nn.MaxPool2d((2, 1))]
-        stages, inputs = [], shape.stem
+        stem, inputs = [], 1
+        for outputs in shape.stem:
+            stem += [_convolution(inputs, outputs, stride=2), nn.ReLU()]
+            inputs = outputs
+        self.stem = nn.Sequential(*stem)
+        across = STRIDE // 2 ** len(shape.stem)  # what is left to halve
+        pools = [nn.Identity(), *(nn.MaxPool2d((2, by)) for by in (across, 1, 1))]
+        stages = []
         for pool, outputs, count in zip(pools, shape.widths, shape.blocks, strict=True):
             blocks = [Residual(inputs if i == 0 else outputs, outputs) for i in range(count)]
             stages.append(nn.Sequential(pool, *blocks))
             inputs = outputs
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
+        self.together, outputs = shape.together, 2 * shape.cells
         self.recurrent = nn.LSTM(
-            inputs, shape.cells, 2, bidirectional=True, batch_first=True, dropout=dropout
+            inputs * shape.together,
+            shape.cells,
+            num_layers=2,
+            bidirectional=True,
+            batch_first=True,
+            dropout=dropout,
         )
-        self.head = nn.Linear(2 * shape.cells, classes)
+        self.apart = nn.Linear(outputs, inputs * shape.together) if shape.together > 1 else None
+        self.head = nn.Linear(inputs if shape.together > 1 else outputs, classes)
         self.shortcut = nn.Conv1d(inputs, classes, 3, padding=1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and the shortcut head's logits, each (N, T, C), of ink (N, 1, H, W)."""
         x = self.stages(self.stem(images))  # (N, 1, H, W) -> (N, F, H/16, T)
         columns = x.amax(dim=2)  # -> (N, F, T)
-        frames, _ = self.recurrent(self.dropout(columns.transpose(1, 2)))  # -> (N, T, 2 * cells)
+        frames = self._context(columns.transpose(1, 2))
         logits = self.head(self.dropout(frames))  # -> (N, T, C)
         return logits, self.shortcut(columns).transpose(1, 2)
+
+    def _context(self, columns: Tensor) -> Tensor:
+        """Return (N, T, features of the head) for columns (N, T, F)."""
+        if self.apart is None:
+            frames: Tensor = self.recurrent(self.dropout(columns))[0]  # -> (N, T, 2 * cells)
+            return frames
+        lines, _, features = columns.shape
+        steps = columns.reshape(lines, -1, self.together * features)
+        found = self.apart(self.recurrent(self.dropout(steps))[0])  # -> (N, T / together, ...)
+        return torch.relu(columns + found.reshape(lines, -1, features))
 
 
 class Origin(nn.Module):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -27,9 +28,10 @@ from penname.options import from_json, to_json
 from penname.training import checkpoint
 from penname.training.allocator import keep_freed_memory
 from penname.training.augment import augment
+from penname.training.cuda_graphs import Pass, Size, record
 from penname.training.data import Batch, Lines, Resident, in_order, loaded, plan
 from penname.training.loss import batch_loss
-from penname.training.model import STRIDE, as_ink, parameters
+from penname.training.model import SHAPES, STRIDE, as_ink, parameters, pixels_a_step
 from penname.training.options import TrainOptions
 from penname.training.start import Start, no_start
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SET_ASIDE_IN_A_ROW = 5  # non-finite steps after which a run stops
+RECORDED = 0.01  # of an epoch's batches have a size whose passes are recorded on a GPU
 SCORES = ("cer", "exact", "correct_characters")  # `exact` is the 2021 project's "correct words"
 
 
@@ -71,7 +74,7 @@ class Run:
         self, packs: Sequence[Pack], out: Path, options: TrainOptions, start: Start = no_start
     ) -> None:
         self.options, self.out, self.packs = options, out, packs
-        self.spec = _one_spec(packs)
+        self.spec = _one_spec(packs, pixels_a_step(options.preset))
         alphabet = packs[0].alphabet
         for pack in packs[1:]:
             alphabet = alphabet.merge(pack.alphabet)
@@ -83,6 +86,7 @@ class Run:
         average = copy.deepcopy(network)  # before .to: a copy on a GPU scatters the LSTM's weights
         self.network = _on_device(network, self.device)
         self.average = _on_device(average, self.device).eval().requires_grad_(False)
+        self.averaged = _floats(self.network, self.average)
         # Batch norm's running statistics change in the forward pass, before a step is judged.
         self.running = [b for b in self.network.buffers() if b.is_floating_point()]
         self.running_before = [torch.clone(buffer) for buffer in self.running]
@@ -104,6 +108,7 @@ class Run:
             raise TrainingError(
                 "no training lines; pack some, or check the pack's splits and --mix"
             )
+        self.recorded = self._record()
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Return the batches of an epoch."""
@@ -146,11 +151,24 @@ class Run:
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         ink = augment(as_ink(batch.images), self.generator, self.options.augment)
-        with self._autocast():
-            logits, shortcut = self.network(ink.contiguous(memory_format=torch.channels_last))
+        ink = ink.contiguous(memory_format=torch.channels_last)
+        if recorded := self.recorded.get((*ink.shape,)):
+            logits, shortcut = recorded(ink)
+        else:
+            with self._autocast():
+                logits, shortcut = self.network(ink)
         return batch_loss(
             logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut
         )
+
+    def _record(self) -> dict[Size, Pass]:
+        """Return the passes of the commonest sizes of batches, on a GPU."""
+        if self.device.type != "cuda" or self.options.preset not in SHAPES:
+            return {}
+        batches, height = self.plan(0), self.spec.height
+        sizes = Counter((len(b), 1, height, self.train.canvas(b)) for b in batches)
+        common = [size for size, count in sizes.items() if count > RECORDED * len(batches)]
+        return record(self.network, common, self.dtype)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -164,11 +182,8 @@ class Run:
     def _average_weights(self) -> None:
         step = self.state.step
         decay = min(self.options.ema, (1 + step) / (10 + step))
-        theirs, ours = self.network.state_dict(), self.average.state_dict()
-        floats = [name for name, value in ours.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [ours[name] for name in floats], [theirs[name] for name in floats], 1 - decay
-        )
+        theirs, ours = self.averaged
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
 
     def _set_aside(self, batch: Batch, lines: Tensor) -> None:
         """Undo and count a step that must not reach the weights; stop after a few in a row."""
@@ -296,17 +311,18 @@ def fingerprint(pack: Pack) -> str:
     return "-".join(files[name]["sha256"][:16] for name in ("index.arrow", "pixels.bin"))
 
 
-def _one_spec(packs: Sequence[Pack]) -> ImageSpec:
+def _one_spec(packs: Sequence[Pack], step: int) -> ImageSpec:
+    """Return the image spec of all packs, whose canvases are multiples of `step` pixels."""
     for pack in packs[1:]:
         if pack.spec != packs[0].spec:
             raise TrainingError(
                 f"packs differ in their image spec: {packs[0].spec} and {pack.spec}; "
                 "pack them alike"
             )
-    if packs[0].spec.width_step % STRIDE:
+    if packs[0].spec.width_step % step:
         raise TrainingError(
-            f"a frame is {STRIDE} pixels, and canvases are multiples of "
-            f"{packs[0].spec.width_step}; pack with a --width-step that {STRIDE} divides"
+            f"this network takes {step} pixels a step, and canvases are multiples of "
+            f"{packs[0].spec.width_step}; pack with a --width-step that {step} divides"
         )
     return packs[0].spec
 
@@ -342,6 +358,13 @@ def _on_device(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network, its convolutions with channels last, which CPUs and GPUs read faster."""
     moved: nn.Module = network.to(device)
     return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _floats(network: nn.Module, average: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the tensors of the network and those of its average, in the same order."""
+    theirs, ours = network.state_dict(), average.state_dict()
+    names = [name for name, value in ours.items() if value.is_floating_point()]
+    return [theirs[name] for name in names], [ours[name] for name in names]
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:
