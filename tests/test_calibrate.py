@@ -13,7 +13,7 @@ from penname import calibrate as module
 from penname.calibrate import PRIOR, calibrate, fit
 from penname.errors import GroundTruthError
 from penname.ground_truth.sources import SourceOptions, read_sources
-from penname.model_folder import CERTAIN, Calibration, ModelFolder
+from penname.model_folder import Calibration, ModelFolder, evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def outcomes(slope: float, intercept: float, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return raw confidences and outcomes drawn from a known calibration."""
     rng = np.random.default_rng(3)
-    logits = rng.normal(1.5, 2.0, n)
+    logits = rng.normal(1.5, 2.0, n).clip(-2.9)  # shares above 5 %: below, evidence is no logit
     right = rng.random(n) < 1 / (1 + np.exp(-(slope * logits + intercept)))
     return 1 / (1 + np.exp(-logits)), right
 
@@ -49,14 +49,26 @@ def test_the_fit_is_the_optimum_of_the_logistic_loss(
 ) -> None:
     """Its two conditions, with Platt's targets and the prior: the gradient of both is 0."""
     found = fit(confidences, right)
-    confidences = np.clip(confidences, 1e-9, np.exp(CERTAIN))
+    confidences = np.maximum(confidences, 1e-9)
     fitted = np.array([found.confidence(float(np.log(p))) for p in confidences])
     hits, misses = right.sum(), (~right).sum()
     target = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
-    logits = np.log(confidences) - np.log1p(-confidences)
+    logits = np.array([evidence(float(np.log(p))) for p in confidences])
     drawn = np.array([found.slope - 1, found.intercept]) / PRIOR**2
     assert drawn[1] + fitted.sum() == pytest.approx(target.sum(), rel=1e-6)
     assert drawn[0] + fitted @ logits == pytest.approx(target @ logits, rel=1e-6)
+
+
+def test_small_shares_keep_their_order_and_little_of_their_distance() -> None:
+    shares = np.array([1e-30, 1e-9, 1e-6, 0.001, 0.049, 0.0501, 0.5, 0.999, 1.0])
+    found = [evidence(float(np.log(share))) for share in shares]
+    assert found == sorted(found)
+    assert found[6] == pytest.approx(0.0)
+    assert found[5] == pytest.approx(np.log(0.0501 / 0.9499))
+    drawn = 0.05 * (1e-6 / 0.05) ** 0.2  # the fifth root
+    assert found[2] == pytest.approx(np.log(drawn / (1 - drawn)))
+    assert found[-1] == pytest.approx(13.8, abs=0.1)  # as sure as float32 can be
+    assert Calibration(1.0, 0.0).confidence(-np.inf) == 0.0
 
 
 def test_the_prior_holds_a_few_outcomes_back_and_many_not_at_all() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from penname.errors import GroundTruthError
 from penname.evaluate import EvaluateOptions, evaluate
-from penname.model_folder import CERTAIN, Calibration, ModelFolder
+from penname.model_folder import Calibration, ModelFolder, evidence
 from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FEWEST = 50  # lines, with right and wrong ones among them
 PRIOR = 0.3  # standard deviation of slope and intercept (docs/log.md, "A second look")
+LEAST = 1e-9  # a share of 0 would have no logit
 STEPS = 50  # of Newton's method; some ten are enough
 AS_IT_IS = np.array([1.0, 0.0])  # slope and intercept
 UNDRAWN = EvaluateOptions(resamples=1)  # the lines are wanted, not intervals of their scores
@@ -55,8 +56,8 @@ def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> Model
 
 def fit(confidences: np.ndarray, right: np.ndarray) -> Calibration:
     """Return the calibration of raw confidences (N,) in 0..1 with their outcomes (N,) bool."""
-    p = np.clip(confidences, 1e-9, np.exp(CERTAIN))
-    x = np.stack([np.log(p) - np.log1p(-p), np.ones_like(p)])  # (2, N)
+    log_shares = np.log(np.maximum(confidences, LEAST))
+    x = np.array([[evidence(share), 1.0] for share in log_shares.tolist()]).reshape(-1, 2).T
     hits, misses = right.sum(), (~right).sum()
     target = np.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
 

@@ -31,23 +31,33 @@ FORMAT = "penname-model"
 VERSION = 1
 INCLUDED = Path(__file__).parent / "models"
 CERTAIN = -1e-6  # float32 log_probs cannot tell a larger log probability from 0
+UNLIKELY = math.log(0.05)  # below, a share says less: one in a million is one in a few hundred
+LESS = 0.2
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Turns the share that a text has of its line into the share of such readings that are right.
 
-    Platt scaling (Platt 1999) on the logit of the share: without a search, P(text | image).
+    Platt scaling (Platt 1999) on the logit of the share: without a search, P(text | image). Of
+    small shares, which the search does not know well, the order is kept and little of the
+    distance (docs/log.md, "Small shares").
     """
 
     slope: float
     intercept: float
 
     def confidence(self, log_share: float) -> float:
-        """Return sigmoid(slope * logit(share) + intercept), a number in 0..1."""
-        certain = min(log_share, CERTAIN)
-        logit = certain - math.log(-math.expm1(certain))
-        return 0.5 + 0.5 * math.tanh((self.slope * logit + self.intercept) / 2)
+        """Return sigmoid(slope * evidence(share) + intercept), a number in 0..1."""
+        return 0.5 + 0.5 * math.tanh((self.slope * evidence(log_share) + self.intercept) / 2)
+
+
+def evidence(log_share: float) -> float:
+    """Return the logit of a share, small ones drawn together and sure ones cut at `CERTAIN`."""
+    drawn = min(log_share, CERTAIN)
+    if drawn < UNLIKELY:
+        drawn = UNLIKELY + LESS * (drawn - UNLIKELY)
+    return drawn - math.log(-math.expm1(drawn))
 
 
 @dataclass(frozen=True)
