@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ALPHABET = Alphabet("ABCDEFGHIJKLMNOPQRSTUVWXYZ -'")
 SPECS = {
     "names": ImageSpec(height=32, max_width=160),
-    "latin": ImageSpec(height=40, max_width=150, width_step=20),  # 150 is no multiple of 20
+    "latin": ImageSpec(height=40, max_width=150, width_step=24),  # 150 is no multiple of 24
     "origin": ImageSpec(height=64, max_width=256, fit="crop"),
     "origin-mish": ImageSpec(height=64, max_width=256, fit="crop"),
 }
@@ -95,7 +95,7 @@ def test_log_probs_agree_at_widths_and_batch_sizes_other_than_the_export_s(
         images = rng.integers(0, 256, (n, 1, SPECS[preset].height, width), dtype=np.uint8)
         ours, theirs = exported(torch.from_numpy(images)).detach().numpy(), network(images)
         assert theirs.shape == (n, width // 4, ALPHABET.classes)
-        np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-4)
         np.testing.assert_allclose(np.exp(theirs).sum(-1), 1, atol=1e-5)
         assert ours.std(axis=1).max() > 0.1  # or agreement would mean nothing
 
