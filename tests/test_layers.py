@@ -52,7 +52,7 @@ LAYERS = [
     {"synthesis"},
     {"training"},
     {"training.options"},
-    {"training.allocator"},
+    {"training.allocator", "training.device"},
     {
         "training.model",
         "training.loss",

@@ -26,7 +26,7 @@ from penname.cli import main
 from penname.errors import OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec, line_image
-from penname.training import checkpoint, model
+from penname.training import checkpoint, device, model
 from penname.training import run as run_module
 from penname.training.loop import train
 from penname.training.model import as_ink
@@ -492,11 +492,11 @@ def test_precision_auto_is_bf16_where_the_cpu_multiplies_it(
 ) -> None:
     cpu = torch.device("cpu")
     for flags, dtype in (("avx512_bf16 amx_bf16", torch.bfloat16), ("avx2", torch.float32)):
-        monkeypatch.setattr(run_module, "_cpu_flags", lambda flags=flags: flags)
-        assert run_module._dtype("auto", cpu) == dtype
-        assert run_module._dtype("auto", torch.device("cuda")) == torch.bfloat16
-        assert run_module._dtype("fp32", cpu) == torch.float32
-        assert run_module._dtype("bf16", cpu) == torch.bfloat16
+        monkeypatch.setattr(device, "_cpu_flags", lambda flags=flags: flags)
+        assert device.arithmetic("auto", cpu) == dtype
+        assert device.arithmetic("auto", torch.device("cuda")) == torch.bfloat16
+        assert device.arithmetic("fp32", cpu) == torch.float32
+        assert device.arithmetic("bf16", cpu) == torch.bfloat16
 
 
 def test_tensorboard_shows_each_epoch_once_after_a_kill(
@@ -538,9 +538,9 @@ def test_packs_of_other_image_specs_are_refused(tmp_path: Path, pack: Path) -> N
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path, pack: Path) -> None:
-    for device in ("cuda:77", "toaster"):
-        with pytest.raises(OptionError, match=f"device is '{device}'"):
-            Run([Pack.open(pack)], tmp_path, options(device=device))
+    for name in ("cuda:77", "toaster"):
+        with pytest.raises(OptionError, match=f"device is '{name}'"):
+            Run([Pack.open(pack)], tmp_path, options(device=name))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from penname import __version__
 from penname.alphabet import BLANK
-from penname.errors import OptionError, TrainingError
+from penname.errors import TrainingError
 from penname.metrics import MEASURES, ratio
 from penname.options import from_json, to_json
 from penname.training import checkpoint
@@ -30,6 +29,7 @@ from penname.training.allocator import keep_freed_memory
 from penname.training.augment import augment
 from penname.training.cuda_graphs import Pass, Size, record
 from penname.training.data import Batch, Lines, Resident, in_order, loaded, plan
+from penname.training.device import arithmetic, find_device, on_device
 from penname.training.loss import batch_loss
 from penname.training.model import SHAPES, STRIDE, as_ink, parameters, pixels_a_step
 from penname.training.options import TrainOptions
@@ -37,6 +37,7 @@ from penname.training.start import Start, no_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from penname.ground_truth.pack import Pack
     from penname.line_image import ImageSpec
@@ -78,14 +79,14 @@ class Run:
         alphabet = packs[0].alphabet
         for pack in packs[1:]:
             alphabet = alphabet.merge(pack.alphabet)
-        self.device = _device(options.device)
+        self.device = find_device(options.device)
         if self.device.type == "cpu":
             keep_freed_memory()
         torch.manual_seed(options.seed)
         self.alphabet, network = start(alphabet, self.spec, options)
         average = copy.deepcopy(network)  # before .to: a copy on a GPU scatters the LSTM's weights
-        self.network = _on_device(network, self.device)
-        self.average = _on_device(average, self.device).eval().requires_grad_(False)
+        self.network = on_device(network, self.device)
+        self.average = on_device(average, self.device).eval().requires_grad_(False)
         self.averaged = _floats(self.network, self.average)
         # Batch norm's running statistics change in the forward pass, before a step is judged.
         self.running = [b for b in self.network.buffers() if b.is_floating_point()]
@@ -96,7 +97,7 @@ class Run:
             weight_decay=options.weight_decay,
             fused=self.device.type == "cuda",
         )
-        self.dtype = _dtype(options.precision, self.device)
+        self.dtype = arithmetic(options.precision, self.device)
         resident = Resident.where_it_fits(packs, self.device)
         self.train = Lines(packs, "train", self.alphabet, STRIDE, resident)
         self.validation = Lines(packs, "validation", self.alphabet, STRIDE, resident)
@@ -343,38 +344,8 @@ def _seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise OptionError(f"device is {name!r}, which torch cannot use here: {error}") from None
-    return device
-
-
-def _on_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network, its convolutions with channels last, which CPUs and GPUs read faster."""
-    moved: nn.Module = network.to(device)
-    return moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
 def _floats(network: nn.Module, average: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Return the tensors of the network and those of its average, in the same order."""
     theirs, ours = network.state_dict(), average.state_dict()
     names = [name for name, value in ours.items() if value.is_floating_point()]
     return [theirs[name] for name in names], [ours[name] for name in names]
-
-
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    """bf16 where the hardware multiplies it faster: GPUs, and CPUs with AMX."""
-    fast = device.type == "cuda" or "amx_bf16" in _cpu_flags()
-    return (
-        torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
-    )
-
-
-def _cpu_flags() -> str:
-    path = Path("/proc/cpuinfo")
-    return path.read_text("utf-8") if path.exists() else ""
