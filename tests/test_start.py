@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,6 +127,15 @@ def test_another_network_is_refused(tmp_path: Path, old: ModelFolder) -> None:
     packs = [Pack.open(tmp_path / "old")]
     with pytest.raises(TrainingError, match="has the network 'names'; give --preset names"):
         Run(packs, tmp_path, TrainOptions(preset="latin"), from_model(old.path))
+
+
+@pytest.mark.parametrize("cells", [8, 32])  # fewer and more than the model has
+def test_a_network_that_has_changed_since_is_refused(
+    tmp_path: Path, old: ModelFolder, monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    monkeypatch.setitem(model.SHAPES, "names", replace(TINY, cells=cells))
+    with pytest.raises(TrainingError, match="is not the network's; it was made by another version"):
+        Run([Pack.open(tmp_path / "old")], tmp_path / "new", OPTIONS, from_model(old.path))
 
 
 def test_another_image_spec_is_taken_over_from_the_packs_and_said(

@@ -82,6 +82,11 @@ def _fill(network: nn.Module, trained: dict[str, Tensor]) -> None:
     """Put trained weights over fresh ones; an output layer may have more rows than was trained."""
     state = network.state_dict()
     for name, value in trained.items():
-        if name not in state or state[name].shape[1:] != value.shape[1:]:
-            raise TrainingError(f"the model's {name} is not the network's; train from nothing")
-        state[name][: len(value)] = value
+        rows = len(value)
+        part = state[name][:rows] if name.startswith("head.") else state.get(name)
+        if part is None or part.shape != value.shape:
+            raise TrainingError(
+                f"the model's {name} is not the network's; it was made by another version: "
+                "train from nothing, or from a model of this one"
+            )
+        part.copy_(value)
