@@ -11,7 +11,7 @@ data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${LINES:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
   : "${EPOCHS:=25}" "${BATCH:=1024}" "${RATE:=0.0025}"
-else # two cores: some three hours
+else # two cores: two and a half hours, idle; EPOCHS=3 was run (docs/log.md)
   : "${LINES:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
   : "${EPOCHS:=6}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
