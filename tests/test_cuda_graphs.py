@@ -63,7 +63,7 @@ def test_full_batches_are_recorded_and_run_recorded(
     assert not asked
     run = runs.Run([pack], tmp_path / "out", made)
     run.device = torch.device("cuda")  # nothing runs there: it decides about recording alone
-    run.recorded = run._record()
+    run.recorded = run._record(run.plan(0))
     run.device = torch.device("cpu")
     assert sorted(asked) == [(8, 1, 32, 32), (8, 1, 32, 64)]  # not the last one, nor its canvas
     batches = run.plan(0)

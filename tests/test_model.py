@@ -118,11 +118,13 @@ def test_origin_refuses_a_height_it_cannot_halve_three_times(preset: str) -> Non
         network(preset, 60)
 
 
-@pytest.mark.parametrize(("preset", "least"), [("names", 16), ("latin", 32), ("teacher", 16)])
-def test_a_height_that_leaves_no_row_is_refused(preset: str, least: int) -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_height_that_leaves_no_row_is_refused(preset: str) -> None:
+    least = 32 if preset == "latin" else 16
     network(preset, least)
-    with pytest.raises(OptionError, match=f"at least {least} pixels, not {least - 1}"):
-        network(preset, least - 1)
+    for height in (8, least - 1):
+        with pytest.raises(OptionError, match=f"at least {least}, not {height}"):
+            network(preset, height)
 
 
 @pytest.mark.parametrize("preset", READERS)

@@ -62,8 +62,8 @@ def draw(strokes: list[list[int]], rng: np.random.Generator) -> bytes:
     return stream.getvalue()
 
 
-def drawn(seed: int, first: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the table's rows from number `first` on, drawn."""
+def drawn(seed: int, first: int, rows: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Return the rows of the table, whose first is its row number `first`, drawn."""
     return [
         {
             "image": {
@@ -74,7 +74,7 @@ def drawn(seed: int, first: int, rows: list[dict[str, Any]]) -> list[dict[str, A
             "source": "unipen-words",
             "writer": row["writer"],
         }
-        for number, row in enumerate(rows, start=first)
+        for number, row in enumerate(rows.to_pylist(), start=first)
     ]
 
 
@@ -91,7 +91,7 @@ def main() -> None:
             *((name, pa.string()) for name in ("text", "source", "writer")),
         ]
     )
-    parts = [p.to_pylist() for p in pq.ParquetFile(arguments.strokes).iter_batches(ROWS)]
+    parts = list(pq.ParquetFile(arguments.strokes).iter_batches(ROWS))
     starts = accumulate((len(part) for part in parts), initial=0)
     with (
         ProcessPoolExecutor(cores()) as pool,

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from penname.training.device import autocast
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -26,8 +28,7 @@ class _Recorded(nn.Module):
         self.network, self.dtype = network, dtype
 
     def forward(self, ink: Tensor) -> tuple[Tensor, Tensor]:
-        mixed = self.dtype != torch.float32
-        with torch.autocast("cuda", self.dtype, enabled=mixed, cache_enabled=False):
+        with autocast(ink.device, self.dtype, keep_weights=False):
             logits, shortcut = self.network(ink)
         return logits, shortcut
 

@@ -40,6 +40,18 @@ def arithmetic(precision: str, device: torch.device) -> torch.dtype:
     )
 
 
+def autocast(
+    device: torch.device, dtype: torch.dtype, *, keep_weights: bool = True
+) -> torch.autocast:
+    """Return the context in which a network computes in `dtype`.
+
+    It keeps the rounded weights of a pass unless told not to, as a recorded pass must; without
+    them a step on a CPU takes a twentieth longer.
+    """
+    mixed = dtype != torch.float32
+    return torch.autocast(device.type, dtype, enabled=mixed, cache_enabled=keep_weights)
+
+
 def _cpu_flags() -> str:
     path = Path("/proc/cpuinfo")
     return path.read_text("utf-8") if path.exists() else ""

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from penname.line_image import ImageSpec
 
-PARITY = 2e-3  # largest difference of a log probability between torch and ONNX Runtime
+PARITY = 5e-4  # largest difference of a log probability between torch and ONNX Runtime
+ROUNDING = 1e-5  # of its size comes on top: improbable ones are far from 0
 OPSET = 17
 LARGE = 1024  # elements from which a weight is halved; smaller ones are not worth a rounding
 HALF = ".half"
@@ -111,19 +112,21 @@ def check_parity(exported: nn.Module, spec: ImageSpec, path: Path) -> float:
     """Return the largest difference of log_probs between torch and the ONNX file.
 
     Raises:
-        TrainingError: when it is over `PARITY`.
+        TrainingError: when one is over `PARITY`, and `ROUNDING` of the log_prob's own size.
     """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    rng, worst = np.random.default_rng(0), 0.0
+    rng, worst, beyond = np.random.default_rng(0), 0.0, 0.0
     for n, width in ((1, 1), (3, min(4 * spec.width_step, spec.max_width)), (5, spec.max_width)):
         shape = n, 1, spec.height, spec.canvas_width(width)
         images = np.where(rng.random(shape) < 0.1, rng.integers(0, 256, shape), 255)
         images = images.astype(np.uint8)
         with torch.no_grad():
             ours = exported(torch.from_numpy(images)).numpy()
-        differences = np.abs(session.run(None, {"images": images})[0] - ours)
+        found = session.run(None, {"images": images})[0]
+        differences = np.abs(found - ours)
         worst = float(np.maximum(worst, differences.max()))  # nan stays nan
-    if not worst <= PARITY:
+        beyond = float(np.maximum(beyond, (differences - ROUNDING * np.abs(ours)).max()))
+    if not beyond <= PARITY:
         raise TrainingError(f"{path}: torch and ONNX Runtime differ by {worst:.1e}, over {PARITY}")
     return worst
 

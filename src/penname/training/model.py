@@ -46,12 +46,9 @@ SHAPES = {
 def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
     """Return the network of a preset for line images of `height` pixels."""
     shape = SHAPES.get(options.preset)
-    halvings = len(shape.stem) + len(shape.widths) - 1 if shape else 3
-    if height < 2**halvings:
-        raise OptionError(
-            f"{options.preset} halves the height {halvings} times: "
-            f"at least {2**halvings} pixels, not {height}"
-        )
+    least = 2 ** (len(shape.stem) + len(shape.widths) - 1) if shape else 16
+    if height < least:
+        raise OptionError(f"{options.preset} needs a height of at least {least}, not {height}")
     if shape:
         return Reader(shape, classes, options.dropout)
     return Origin(height, classes, mish=options.preset == "origin-mish")

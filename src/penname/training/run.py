@@ -29,7 +29,7 @@ from penname.training.allocator import keep_freed_memory
 from penname.training.augment import augment
 from penname.training.cuda_graphs import Pass, Size, record
 from penname.training.data import Batch, Lines, Resident, in_order, loaded, plan
-from penname.training.device import arithmetic, find_device, on_device
+from penname.training.device import arithmetic, autocast, find_device, on_device
 from penname.training.loss import batch_loss
 from penname.training.model import SHAPES, STRIDE, as_ink, parameters, pixels_a_step
 from penname.training.options import TrainOptions
@@ -104,12 +104,13 @@ class Run:
         self.passes = options.passes(len(packs))
         self.generator = torch.Generator(self.device)
         self.state = State()
-        self.steps_an_epoch = len(self.plan(0)) if len(self.train) else 0
-        if not self.steps_an_epoch:
+        first = self.plan(0) if len(self.train) else []
+        self.steps_an_epoch = len(first)
+        if not first:
             raise TrainingError(
                 "no training lines; pack some, or check the pack's splits and --mix"
             )
-        self.recorded = self._record()
+        self.recorded = self._record(first)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Return the batches of an epoch."""
@@ -156,23 +157,19 @@ class Run:
         if recorded := self.recorded.get((*ink.shape,)):
             logits, shortcut = recorded(ink)
         else:
-            with self._autocast():
+            with autocast(self.device, self.dtype):
                 logits, shortcut = self.network(ink)
         return batch_loss(
             logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut
         )
 
-    def _record(self) -> dict[Size, Pass]:
-        """Return the passes of the commonest sizes of batches, on a GPU."""
+    def _record(self, batches: list[np.ndarray]) -> dict[Size, Pass]:
+        """Return the passes of the commonest sizes among the batches of an epoch, on a GPU."""
         if self.device.type != "cuda" or self.options.preset not in SHAPES:
             return {}
-        batches, height = self.plan(0), self.spec.height
-        sizes = Counter((len(b), 1, height, self.train.canvas(b)) for b in batches)
+        sizes = Counter((len(b), 1, self.spec.height, self.train.canvas(b)) for b in batches)
         common = [size for size, count in sizes.items() if count > RECORDED * len(batches)]
         return record(self.network, common, self.dtype)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _seed_step(self) -> None:
         seed = _seed(self.options.seed, 2, self.state.step)
@@ -208,7 +205,7 @@ class Run:
         batches = in_order(lines, max(256, self.options.batch_size))
         with closing(loaded(lines, batches, self.device)) as loading:
             for batch in loading:
-                with self._autocast():
+                with autocast(self.device, self.dtype):
                     logits, _ = self.average(as_ink(batch.images))
                 for line, best in zip(batch.ids, logits.argmax(-1).cpu().numpy(), strict=True):
                     kept = best[(np.diff(best, prepend=-1) != 0) & (best != BLANK)]
