@@ -27,6 +27,8 @@ from penname.training.graph import (
     round_weights,
     write_onnx,
 )
+from penname.training.loop import train
+from penname.training.model import SHAPES, Shape
 from penname.training.options import TrainOptions
 from penname.training.run import Run
 
@@ -118,6 +120,22 @@ def test_a_model_folder_has_its_weights_and_its_origin(tmp_path: Path) -> None:
     assert weights.keys() == expected.keys()
     for name, weight in weights.items():
         assert torch.equal(weight, expected[name]), name
+
+
+def test_a_run_of_a_preset_that_has_changed_since_is_exported_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Shape((8,), (8, 16, 16, 24), (1, 2, 1, 1), 16)  # SHAPES["names"] has other sizes
+    with monkeypatch.context() as then:
+        then.setitem(SHAPES, "names", before)
+        run = trained(tmp_path, "names")
+    folder = export_model(tmp_path / "run", tmp_path / "model", "mine")
+    for name, weight in read_weights(folder.onnx).items():
+        assert torch.equal(weight, run.average.state_dict()[name]), name
+    run.save()
+    options = TrainOptions(preset="names", precision="fp32", device="cpu", seed=1)
+    with pytest.raises(TrainingError, match="its parameters is not .* the penname that began it"):
+        train([tmp_path / "pack"], tmp_path / "run", options, resume=True)
 
 
 def test_large_weights_are_stored_in_half_precision(tmp_path: Path) -> None:

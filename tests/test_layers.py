@@ -67,6 +67,7 @@ LAYERS = [
     {"training.keras_modules"},
     {"training.keras_layers"},
     {"training.progress", "training.start"},
+    {"training.teacher"},
     {"training.run"},
     {"training.loop", "training.self_training"},
     {"training.export", "training.sweep_report"},

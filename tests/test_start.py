@@ -119,7 +119,7 @@ def test_a_fine_tuned_run_trains_resumes_and_exports(tmp_path: Path, old: ModelF
     assert newest
     resumed.resume(newest)
     assert resumed.state.finished
-    with pytest.raises(TrainingError, match="its alphabet is not that of the packs"):
+    with pytest.raises(TrainingError, match="its alphabet is not that of this run"):
         train([pack], out, OPTIONS, resume=True)  # without --from its labels would be others
 
 

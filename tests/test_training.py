@@ -242,13 +242,13 @@ def test_going_on_with_other_options_is_refused(
 def test_going_on_with_other_packs_is_refused(pack: Path, tmp_path: Path) -> None:
     stopped(pack, tmp_path / "out")
     other = drawn(tmp_path / "fewer", validation=False)
-    with pytest.raises(TrainingError, match="its lines is not that of the packs"):
+    with pytest.raises(TrainingError, match="its lines is not that of this run"):
         train([other], tmp_path / "out", options(), resume=True)
     with PackWriter(tmp_path / "same-size", Alphabet.of(TEXTS), SPEC, {}) as writer:
         for split in ("train", "validation"):
             for i, text in enumerate(reversed(TEXTS * 2)):
                 writer.add(draw(text, i), text, file=f"{i}", source="", split=split)
-    with pytest.raises(TrainingError, match="its packs is not that of the packs"):
+    with pytest.raises(TrainingError, match="its packs is not that of this run"):
         train([tmp_path / "same-size"], tmp_path / "out", options(), resume=True)
 
 

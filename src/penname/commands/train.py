@@ -25,6 +25,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     out_flag(sub, "where checkpoints and metrics go")
     sub.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     sub.add_argument("--from", dest="start", metavar="MODEL", help="fine-tune this model")
+    sub.add_argument("--teacher", metavar="MODEL", help="learn this model's frames too")
     sub.add_argument(
         "--unlabelled",
         type=Path,
@@ -38,6 +39,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from penname.model_folder import ModelFolder
     from penname.training.loop import train
     from penname.training.options import TrainOptions
     from penname.training.start import from_model, no_start
@@ -45,7 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     options = from_flags(TrainOptions, arguments)
     start = from_model(arguments.start) if arguments.start else no_start
     packs = arguments.pack + ([_self_pack(arguments, options)] if arguments.unlabelled else [])
-    state = train(packs, arguments.out, options, resume=arguments.resume, start=start)
+    teacher = ModelFolder.load(arguments.teacher) if arguments.teacher else None
+    state = train(
+        packs, arguments.out, options, resume=arguments.resume, start=start, teacher=teacher
+    )
     if state.finished:
         say(f"finished; next: penname export --checkpoint {arguments.out} --out DIR --name NAME")
     return 0

@@ -24,7 +24,7 @@ from penname.model_folder import ModelFolder
 from penname.options import from_json
 from penname.training.checkpoint import load_tensors
 from penname.training.graph import Exported, check_parity, round_weights, write_onnx
-from penname.training.model import STRIDE, build
+from penname.training.model import SHAPES, STRIDE, Origin, Reader, build, build_like
 from penname.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -93,8 +93,12 @@ def load_best(run: Path) -> tuple[dict[str, Any], Exported]:
         ) from None
     options = from_json(TrainOptions, training["options"])
     spec = from_json(ImageSpec, training["image"])
-    network = build(options, spec.height, Alphabet(training["alphabet"]).classes)
-    network.load_state_dict(load_tensors(run / "best" / "weights.safetensors"))
+    weights = load_tensors(run / "best" / "weights.safetensors")
+    if options.preset in SHAPES:  # its shape may have changed since
+        network: Reader | Origin = build_like(weights)
+    else:
+        network = build(options, spec.height, Alphabet(training["alphabet"]).classes)
+    network.load_state_dict(weights)
     return training, Exported(network).eval()
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from penname.model_folder import ModelFolder
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def train(
     *,
     resume: bool = False,
     start: Start = no_start,
+    teacher: ModelFolder | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> State:
     """Train on packs; leave checkpoints, `best/`, `metrics.jsonl` and TensorBoard files in `out`.
@@ -54,7 +56,7 @@ def train(
     newest = checkpoint.latest(out)
     if newest and not resume:
         raise TrainingError(f"{newest} exists; go on with --resume or choose another --out")
-    run = Run([Pack.open(path) for path in packs], out, options, start)
+    run = Run([Pack.open(path) for path in packs], out, options, start, teacher)
     if newest:
         run.resume(newest)
         if run.state.finished:

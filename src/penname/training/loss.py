@@ -29,6 +29,17 @@ def ctc_loss(logits: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
     )
 
 
+def frame_loss(logits: Tensor, taught: Tensor) -> Tensor:
+    """Return how far each line is from what a teacher gives: (N,), the sum of KL over frames.
+
+    Args:
+        logits: (N, T, C), any float type.
+        taught: (N, T, C), the teacher's log_probs.
+    """
+    log_probs = logits.float().log_softmax(-1)
+    return functional.kl_div(log_probs, taught, reduction="none", log_target=True).sum((1, 2))
+
+
 def batch_loss(
     logits: Tensor, shortcut: Tensor | None, labels: Tensor, label_lengths: Tensor, weight: float
 ) -> tuple[Tensor, Tensor]:

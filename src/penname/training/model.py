@@ -7,15 +7,18 @@ LSTM layers, and while training a second CTC head straight on the columns (Retsi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from penname.errors import OptionError
+from penname.errors import OptionError, TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from penname.training.options import TrainOptions
 
 STRIDE = 4  # pixels a frame, for both networks
@@ -43,6 +46,34 @@ SHAPES = {
 }
 
 
+def shape_of(weights: Mapping[str, Tensor]) -> Shape:
+    """Return the shape of the `Reader` that has these weights, by name.
+
+    Raises:
+        TrainingError: they are another network's.
+    """
+
+    def widths(name: str) -> tuple[int, ...]:
+        found = {}
+        for each, weight in weights.items():
+            if match := re.fullmatch(name, each):
+                found[int(match[1])] = len(weight)
+        return tuple(found[place] for place in sorted(found))
+
+    blocks = [widths(rf"stages\.{stage}\.(\d+)\.second\.0\.weight") for stage in range(4)]
+    cells = weights.get("recurrent.weight_hh_l0")
+    if cells is None or not all(blocks):
+        raise TrainingError("the model's network is none of penname's Reader presets")
+    one, two, three, four = blocks
+    return Shape(
+        stem=widths(r"stem\.(\d+)\.0\.weight"),
+        widths=(one[0], two[0], three[0], four[0]),
+        blocks=(len(one), len(two), len(three), len(four)),
+        cells=cells.shape[1],
+        together=weights["recurrent.weight_ih_l0"].shape[1] // four[0],
+    )
+
+
 def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
     """Return the network of a preset for line images of `height` pixels."""
     shape = SHAPES.get(options.preset)
@@ -52,6 +83,15 @@ def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
     if shape:
         return Reader(shape, classes, options.dropout)
     return Origin(height, classes, mish=options.preset == "origin-mish")
+
+
+def build_like(weights: Mapping[str, Tensor]) -> Reader:
+    """Return a `Reader` of the shape of these weights, with random ones.
+
+    Raises:
+        TrainingError: they are another network's.
+    """
+    return Reader(shape_of(weights), len(weights["head.bias"]), dropout=0.0)
 
 
 def pixels_a_step(preset: str) -> int:

@@ -23,6 +23,7 @@ RANGES = {
     "augment": (0, 10),
     "dropout": (0, 0.99),
     "shortcut": (0, 100),
+    "teaching": (0, 100),
 }
 
 
@@ -44,6 +45,7 @@ class TrainOptions:
     augment: float = option(1.0, "strength of augmentation; 0 turns it off")
     dropout: float = option(0.2, "dropout before and between the recurrent layers")
     shortcut: float = option(0.2, "weight of the auxiliary CTC head while training")
+    teaching: float = option(1.0, "weight of the frames of --teacher beside the labels")
     mix: str = option("", "passes an epoch makes over each --pack, as 1,0.5,8; empty is 1 each")
     patience: int = option(
         0, "stop after this many epochs without a better validation CER; 0: never"

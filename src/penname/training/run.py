@@ -30,10 +30,11 @@ from penname.training.augment import augment
 from penname.training.cuda_graphs import Pass, Size, record
 from penname.training.data import Batch, Lines, Resident, in_order, loaded, plan
 from penname.training.device import arithmetic, autocast, find_device, on_device
-from penname.training.loss import batch_loss
+from penname.training.loss import batch_loss, frame_loss
 from penname.training.model import SHAPES, STRIDE, as_ink, parameters, pixels_a_step
 from penname.training.options import TrainOptions
 from penname.training.start import Start, no_start
+from penname.training.teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from penname.ground_truth.pack import Pack
     from penname.line_image import ImageSpec
+    from penname.model_folder import ModelFolder
     from penname.training.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,12 @@ class Run:
     """A training run: network, average, optimiser, lines and state."""
 
     def __init__(
-        self, packs: Sequence[Pack], out: Path, options: TrainOptions, start: Start = no_start
+        self,
+        packs: Sequence[Pack],
+        out: Path,
+        options: TrainOptions,
+        start: Start = no_start,
+        teacher: ModelFolder | None = None,
     ) -> None:
         self.options, self.out, self.packs = options, out, packs
         self.spec = _one_spec(packs, pixels_a_step(options.preset))
@@ -98,6 +105,10 @@ class Run:
             fused=self.device.type == "cuda",
         )
         self.dtype = arithmetic(options.precision, self.device)
+        self.taught_by = teacher
+        self.teacher: Teacher | None = None
+        if teacher:
+            self.teacher = Teacher(teacher, self.alphabet, self.spec, self.device, self.dtype)
         resident = Resident.where_it_fits(packs, self.device)
         self.train = Lines(packs, "train", self.alphabet, STRIDE, resident)
         self.validation = Lines(packs, "validation", self.alphabet, STRIDE, resident)
@@ -159,9 +170,13 @@ class Run:
         else:
             with autocast(self.device, self.dtype):
                 logits, shortcut = self.network(ink)
-        return batch_loss(
+        loss, lines = batch_loss(
             logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut
         )
+        if self.teacher:
+            far = frame_loss(logits, self.teacher(ink)).sum() / batch.label_lengths.sum()
+            loss = loss + self.options.teaching * far
+        return loss, lines
 
     def _record(self, batches: list[np.ndarray]) -> dict[Size, Pass]:
         """Return the passes of the commonest sizes among the batches of an epoch, on a GPU."""
@@ -265,6 +280,7 @@ class Run:
             "parameters": parameters(self.network),
             "lines": {"train": len(self.train), "validation": len(self.validation)},
             "packs": [fingerprint(pack) for pack in self.packs],
+            "teacher": self.taught_by and self.taught_by.checksum(),
         }
 
     def introduction(self) -> str:
@@ -293,11 +309,11 @@ class Run:
         if missing := [name for name in (*needed, *names) if name not in saved]:
             raise TrainingError(f"{path / 'state.json'} has no {', '.join(missing)}")
         check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
-        for key in needed[1:]:
-            if saved[key] != self.description()[key]:
+        for key in (*needed[1:], "teacher", "parameters"):
+            if saved.get(key) != self.description()[key]:
                 raise TrainingError(
-                    f"{path}: its {key} is not that of the packs given now; give those "
-                    "it was made with, and the same --from"
+                    f"{path}: its {key} is not that of this run; give the packs it was made "
+                    "with, the same --from and --teacher, to the penname that began it"
                 )
         checkpoint.load(path, self.network, self.average, self.optimizer)
         self.state = State(**{name: saved[name] for name in names})

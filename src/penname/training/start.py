@@ -54,8 +54,7 @@ def from_model(model: str | Path) -> Start:
             log.info("%s read %s; the new model will read %s", model, folder.image, spec)
         merged = folder.alphabet.merge(alphabet)
         network = build(options, spec.height, merged.classes)
-        weights = folder.float_onnx if folder.float_onnx.exists() else folder.onnx
-        _fill(network, read_weights(weights))
+        fill(network, weights_of(folder))
         log.info(
             "started from %s with %d new characters", model, len(merged) - len(folder.alphabet)
         )
@@ -77,8 +76,17 @@ def check_network(folder: ModelFolder, options: TrainOptions) -> None:
         raise TrainingError(f"{folder.path} has the network {preset!r}; give --preset {preset}")
 
 
+def weights_of(folder: ModelFolder) -> dict[str, Tensor]:
+    """Return the weights of a model folder's network before it was quantised, by name.
+
+    Raises:
+        TrainingError: the file is missing or damaged.
+    """
+    return read_weights(folder.float_onnx if folder.float_onnx.exists() else folder.onnx)
+
+
 @torch.no_grad()
-def _fill(network: nn.Module, trained: dict[str, Tensor]) -> None:
+def fill(network: nn.Module, trained: dict[str, Tensor]) -> None:
     """Put trained weights over fresh ones; an output layer may have more rows than was trained."""
     state = network.state_dict()
     for name, value in trained.items():
