@@ -134,7 +134,7 @@ def test_a_run_of_a_preset_that_has_changed_since_is_exported_as_it_was(
         assert torch.equal(weight, run.average.state_dict()[name]), name
     run.save()
     options = TrainOptions(preset="names", precision="fp32", device="cpu", seed=1)
-    with pytest.raises(TrainingError, match="its parameters is not .* the penname that began it"):
+    with pytest.raises(TrainingError, match=r"its parameters is not .* the penname that began it"):
         train([tmp_path / "pack"], tmp_path / "run", options, resume=True)
 
 

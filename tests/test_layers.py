@@ -18,7 +18,7 @@ ROOT = Path(penname.__file__).parent
 LAYERS = [
     {"errors"},
     {"options", "alphabet", "cores", "files"},
-    {"line_image", "ctc", "lexicon", "metrics"},
+    {"line_image", "ctc", "lexicon", "metrics", "charts"},
     {"language", "fingerprint"},
     {"beam"},
     {"decoder"},

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from penname import metrics
+from penname.charts import coverage_chart, reliability_chart
 from penname.errors import ImageError
 from penname.line_image import Source, decode
 from penname.recognizer import Prediction
@@ -329,60 +330,10 @@ def _charts(report: Mapping[str, Any]) -> str:
     )
     return (
         '<div class="grid wide"><div class="card"><h3>Exact lines among those accepted</h3>'
-        f'{_coverage_chart(report)}<p class="faint">Accepting only the surest lines: how many, '
+        f'{coverage_chart(report)}<p class="faint">Accepting only the surest lines: how many, '
         f"and how many of them are exact. The dashed line is 99 %. {' '.join(accepted)}</p></div>"
-        f'<div class="card"><h3>Exact lines by confidence</h3>{_reliability_chart(report)}'
+        f'<div class="card"><h3>Exact lines by confidence</h3>{reliability_chart(report)}'
         '<p class="faint">Up to ten groups of about equal size. On the diagonal, confidence is '
         f"the share of exact lines; the mean distance is {percent(report['ece'])} "
         f"({_interval(report, 'ece')}).</p></div></div>"
-    )
-
-
-def _coverage_chart(report: Mapping[str, Any]) -> str:
-    """Return the SVG of (threshold, accepted, exact) rows; the exact share starts at a tenth."""
-    curve = report["coverage"]
-    floor = min(int(10 * curve[-1][2]) / 10, 0.9)
-    points = [_point(x, max(y - floor, 0) / (1 - floor)) for _, x, y in curve]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    (left, y), (right, _) = _point(0, (0.99 - floor) / (1 - floor)), _point(1, 0)
-    at_99 = report["coverage_at_99"]
-    x = _point(at_99, 0)[0]
-    return _chart(
-        ("accepted", "exact"),
-        floor,
-        f'<path class="guide" d="M{left} {y:.1f}H{right}"/>'
-        f'<polyline class="curve" points="{line}"/>'
-        + (f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>' if at_99 else ""),
-    )
-
-
-def _reliability_chart(report: Mapping[str, Any]) -> str:
-    dots = ""
-    for part in report["reliability"]:
-        x, y = _point(part["confidence"], part["exact"])
-        dots += f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-    (left, bottom), (right, top) = _point(0, 0), _point(1, 1)
-    diagonal = f'<path class="guide" d="M{left} {bottom}L{right} {top}"/>'
-    return _chart(("confidence", "exact"), 0.0, diagonal + dots)
-
-
-def _point(x: float, y: float) -> tuple[float, float]:
-    """Return a chart's (0..1, 0..1), y up, in the coordinates of its SVG."""
-    return 46 + 380 * x, 230 - 212 * y
-
-
-def _chart(names: tuple[str, str], floor: float, marks: str) -> str:
-    """Return an SVG with axes: x from 0 to 100 %, y from `floor` to 100 %."""
-    axes = ""
-    for i in range(6):
-        (x, bottom), (right, y) = _point(i / 5, 0), _point(1, i / 5)
-        value = floor + (1 - floor) * i / 5
-        axes += (
-            f'<path class="axis" d="M46 {y:.1f}H{right}"/>'
-            f'<text x="40" y="{y + 4:.1f}" text-anchor="end">{100 * value:.0f} %</text>'
-            f'<text x="{x}" y="{bottom + 18}" text-anchor="middle">{20 * i} %</text>'
-        )
-    return (
-        f'<svg viewBox="0 0 450 272" role="img" aria-label="{names[1]} by {names[0]}">{axes}'
-        f'<text x="426" y="268" text-anchor="end">{names[0]}</text>{marks}</svg>'
     )
