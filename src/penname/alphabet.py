@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ LIGATURES = str.maketrans(
 )
 
 
+@lru_cache(maxsize=1 << 16)  # a line's text is asked for some eight times, and names come again
 def nfc(text: str) -> str:
     """Return `text` in Unicode normalisation form C, with single spaces and none at the ends."""
     return " ".join(unicodedata.normalize("NFC", text).split())
@@ -72,7 +73,10 @@ class Alphabet:
 
     def missing(self, text: str) -> str:
         """Return the distinct characters of `text` that the alphabet lacks, in order."""
-        return "".join(dict.fromkeys(c for c in nfc(text) if c not in self._labels))
+        characters = nfc(text)
+        if self._labels.keys() >= set(characters):  # nearly always, and at once
+            return ""
+        return "".join(dict.fromkeys(c for c in characters if c not in self._labels))
 
     def encode(self, text: str) -> np.ndarray:
         """Return the labels of `text`: int32 (L,).

@@ -76,14 +76,15 @@ class Table:
     def lines(self, images: bool) -> Iterator[GroundTruth]:
         """Yield one line per row."""
         columns: Columns | None = None
+        name, stem = self.path.name, self.path.stem  # pathlib takes its time to find them
         for number, row in _numbered_rows(self.path):
             columns = columns or Columns.of(self.path, list(row), self.options)
             file = str(row.get(columns.image) or "")
             yield GroundTruth(
                 file=file,
-                row=f"{self.path.name}:{number}",
+                row=f"{name}:{number}",
                 text=_text(row.get(columns.text)),
-                source=str(row.get("source") or self.path.stem),
+                source=str(row.get("source") or stem),
                 group=columns.group_of(row),
                 image=self._image(file) if images else b"",
                 split=self.split or _split(row.get("split"), self.path, number),
