@@ -8,9 +8,10 @@ alone and in a batch.
 from __future__ import annotations
 
 from collections import defaultdict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from math import inf, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from penname.model_folder import ModelFolder
 from penname.network import RUNTIME, Network, load_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
 
@@ -95,7 +96,7 @@ class _Window:
 
     files: list[str] = field(default_factory=list)
     lines: list[Grey | str] = field(default_factory=list)
-    batches: list[tuple[list[int], Future[np.ndarray]]] = field(default_factory=list)
+    batches: list[tuple[list[int], Callable[[], np.ndarray]]] = field(default_factory=list)
 
 
 class Recognizer:
@@ -226,10 +227,11 @@ class Recognizer:
         window = _Window()
         groups: dict[int, list[int]] = defaultdict(list)  # canvas width -> indices
 
-        def send(width: int) -> None:
+        def send(width: int, *, alone: bool = False) -> None:
             group = groups.pop(width)
             lines = [line for i in group if not isinstance(line := window.lines[i], str)]
-            window.batches.append((group, pool.submit(self._run, lines, width)))
+            work = partial(self._run, lines, width)
+            window.batches.append((group, work if alone else pool.submit(work).result))
 
         for index, (file, line) in enumerate(prepared):
             window.files.append(file)
@@ -239,16 +241,17 @@ class Recognizer:
                 groups[width].append(index)
                 if len(groups[width]) == batch_size:
                     send(width)
+        alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
         for width in list(groups):
-            send(width)
+            send(width, alone=alone)
         return window
 
     def _ended(self, window: _Window) -> Iterator[Prediction]:
         """Yield the predictions of a window when the network is through."""
         log_probs: dict[int, np.ndarray] = {}  # index -> (T, C)
         readings: dict[int, Reading] = {}
-        for batch, future in window.batches:
-            rows = future.result()  # (N, T, C)
+        for batch, finished in window.batches:
+            rows = finished()  # (N, T, C)
             log_probs.update(zip(batch, rows, strict=True))
             readings.update(zip(batch, self.decoder.greedy(rows), strict=True))
         readings |= self.decoder.searched(readings, log_probs)
