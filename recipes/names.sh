@@ -4,8 +4,8 @@
 # Every stage is skipped when its result is there and training resumes from its last checkpoint,
 # so the script can be stopped at any moment and started again. The numbers that depend on the
 # hardware can be set from outside: LINES, JOINED (synthetic and recombined names), FIRST (network of
-# the first stage), FIRST_EPOCHS, EPOCHS, BATCH, RATE, and FROM, a model that the last stage starts
-# from. The included model: see its card.
+# the first stage), FIRST_EPOCHS, EPOCHS, BATCH, RATE, FROM, a model that the last stage starts from,
+# and TEACHER, one whose frames it learns beside the labels. The included model: see its card.
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
@@ -54,7 +54,7 @@ common=(--resume --batch-size "$BATCH" --save-every 5m)
 # 4. The model itself, with a language of names, its confidence fitted on verified labels, in integers.
 penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" --pack "$out/validation" \
   --mix 1,1,6,1 --preset names --epochs "$EPOCHS" --learning-rate "$RATE" --dropout 0.15 \
-  ${FROM:+--from "$FROM"} --out "$out/run" "${common[@]}"
+  ${FROM:+--from "$FROM"} ${TEACHER:+--teacher "$TEACHER"} --out "$out/run" "${common[@]}"
 penname export --checkpoint "$out/run" --out "$out/names" --name names \
   --language "$data/names_frequency.csv" --language-weight 0.5
 penname quantise "$out/names" --pictures "$out/agreed.parquet" --calibrate "$out/verified.parquet"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,8 +54,7 @@ def frames_needed(labels: Labels) -> int:
     >>> frames_needed([1, 2, 2, 1])
     5
     """
-    values = np.asarray(labels)
-    return len(values) + int((values[1:] == values[:-1]).sum())
+    return len(labels) + sum(bool(a == b) for a, b in pairwise(labels))
 
 
 def greedy(log_probs: np.ndarray, alphabet: Alphabet) -> Decoded:

@@ -156,6 +156,8 @@ def _levels(grey: Grey) -> Grey:
     if paper < PAPER:  # no light falls unevenly on paper that is all white
         grey = _even(grey)
         low, paper, _ = _extent(grey)
+    if (low, paper) == (0, PAPER):
+        return grey
     return np.asarray(_stretch(low, paper).take(grey))  # half the time of [grey]
 
 

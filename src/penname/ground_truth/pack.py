@@ -47,7 +47,7 @@ class PackOptions(SourceOptions, CleaningOptions):
     seed: int = option(0, "seed of the draw of the splits")
     keep_unlabelled: bool = option(False, 'keep lines without text, in the split "unlabelled"')
     stride: int = option(4, "pixels of a frame: a text that needs more frames is dropped")
-    workers: int = option(0, "processes that decode images; 0: one for each core")
+    workers: int = option(0, "processes that decode images; 0: the cores and one")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -257,7 +257,8 @@ def _reject(line: GroundTruth, cleaning: Cleaning, writer: PackWriter) -> None:
 
 
 def _workers(options: PackOptions, total: int) -> int:
-    return options.workers or min(cores(), 1 + total // LINES_PER_WORKER)
+    # One more than there are cores: while one waits for a file, the others work.
+    return options.workers or min(cores() + 1, 1 + total // LINES_PER_WORKER)
 
 
 def _ticking(lines: Iterator[GroundTruth], total: int, progress: bool) -> Iterator[GroundTruth]:

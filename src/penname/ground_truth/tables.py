@@ -12,15 +12,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from penname.errors import GroundTruthError
 from penname.options import option
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "path", "image_path")
 TEXT_COLUMNS = ("text", "identity", "label", "transcription")
@@ -91,9 +89,12 @@ class Table:
             )
 
     def _image(self, file: str) -> Path:
-        paths = (folder / file for folder in self.folders)
-        # os.path.exists is False for names too long or with a NUL, where Path.exists raises
-        return next((path for path in paths if os.path.exists(path)), self.folders[0] / file)  # noqa: PTH110
+        # os.path.exists is False for names too long or with a NUL, where Path.exists raises; and
+        # to join paths as text takes a fifth of the time.
+        for folder in self.folders:
+            if os.path.exists(path := os.path.join(folder, file)):  # noqa: PTH110, PTH118
+                return Path(path)
+        return self.folders[0] / file
 
 
 @dataclass(frozen=True)
