@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 NO_IMAGE = 200  # columns that a picture counts as when it has none
-WINDOW = 100_000  # columns of the line images begun at a time, twice in memory; some 500 names
+WINDOW = 200_000  # columns of the line images begun at a time, twice in memory: 1,000 names
 
 
 @dataclass(frozen=True, slots=True)
