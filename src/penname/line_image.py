@@ -156,7 +156,7 @@ def _levels(grey: Grey) -> Grey:
     if paper < PAPER:  # no light falls unevenly on paper that is all white
         grey = _even(grey)
         low, paper, _ = _extent(grey)
-    if (low, paper) == (0, PAPER):
+    if (low, paper) == (0, PAPER):  # every other scanned name
         return grey
     return np.asarray(_stretch(low, paper).take(grey))  # half the time of [grey]
 

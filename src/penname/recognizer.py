@@ -92,7 +92,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Pictures on their way: names, line images or why there is none, batches in the network."""
+    """Pictures on their way: names, line images or why there is none, batches in the network.
+
+    A batch is its indices and what returns its log_probs (N, T, C), waiting for them or, for one
+    that is alone, computing them.
+    """
 
     files: list[str] = field(default_factory=list)
     lines: list[Grey | str] = field(default_factory=list)
@@ -250,8 +254,8 @@ class Recognizer:
         """Yield the predictions of a window when the network is through."""
         log_probs: dict[int, np.ndarray] = {}  # index -> (T, C)
         readings: dict[int, Reading] = {}
-        for batch, finished in window.batches:
-            rows = finished()  # (N, T, C)
+        for batch, result in window.batches:
+            rows = result()  # (N, T, C)
             log_probs.update(zip(batch, rows, strict=True))
             readings.update(zip(batch, self.decoder.greedy(rows), strict=True))
         readings |= self.decoder.searched(readings, log_probs)

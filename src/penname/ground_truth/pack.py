@@ -47,7 +47,7 @@ class PackOptions(SourceOptions, CleaningOptions):
     seed: int = option(0, "seed of the draw of the splits")
     keep_unlabelled: bool = option(False, 'keep lines without text, in the split "unlabelled"')
     stride: int = option(4, "pixels of a frame: a text that needs more frames is dropped")
-    workers: int = option(0, "processes that decode images; 0: the cores and one")
+    workers: int = option(0, "processes that decode images; 0: one more than there are cores")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -41,14 +41,22 @@ def frame_loss(logits: Tensor, taught: Tensor) -> Tensor:
 
 
 def batch_loss(
-    logits: Tensor, shortcut: Tensor | None, labels: Tensor, label_lengths: Tensor, weight: float
+    logits: Tensor,
+    shortcut: Tensor | None,
+    labels: Tensor,
+    label_lengths: Tensor,
+    weight: float,
+    further: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss to minimise, per character (), and the loss of each line (N,).
+    """Return the loss to minimise, per character (), and the CTC loss of each line (N,).
 
-    The shortcut head's CTC loss is added with `weight` (Retsinas et al. 2022).
+    The shortcut head's CTC loss is added with `weight` (Retsinas et al. 2022), a further loss of
+    each line (N,) as it is.
     """
     lines = ctc_loss(logits, labels, label_lengths)
     total = lines
     if shortcut is not None and weight > 0:
-        total = lines + weight * ctc_loss(shortcut, labels, label_lengths)
+        total = total + weight * ctc_loss(shortcut, labels, label_lengths)
+    if further is not None:
+        total = total + further
     return total.sum() / label_lengths.sum().clamp(min=1), lines.detach()

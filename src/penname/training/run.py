@@ -105,7 +105,6 @@ class Run:
             fused=self.device.type == "cuda",
         )
         self.dtype = arithmetic(options.precision, self.device)
-        self.taught_by = teacher
         self.teacher: Teacher | None = None
         if teacher:
             self.teacher = Teacher(teacher, self.alphabet, self.spec, self.device, self.dtype)
@@ -170,13 +169,12 @@ class Run:
         else:
             with autocast(self.device, self.dtype):
                 logits, shortcut = self.network(ink)
-        loss, lines = batch_loss(
-            logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut
-        )
+        further = None
         if self.teacher:
-            far = frame_loss(logits, self.teacher(ink)).sum() / batch.label_lengths.sum()
-            loss = loss + self.options.teaching * far
-        return loss, lines
+            further = self.options.teaching * frame_loss(logits, self.teacher(ink))
+        return batch_loss(
+            logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut, further
+        )
 
     def _record(self, batches: list[np.ndarray]) -> dict[Size, Pass]:
         """Return the passes of the commonest sizes among the batches of an epoch, on a GPU."""
@@ -280,7 +278,7 @@ class Run:
             "parameters": parameters(self.network),
             "lines": {"train": len(self.train), "validation": len(self.validation)},
             "packs": [fingerprint(pack) for pack in self.packs],
-            "teacher": self.taught_by and self.taught_by.checksum(),
+            "teacher": self.teacher and self.teacher.sha256,
         }
 
     def introduction(self) -> str:
@@ -309,8 +307,9 @@ class Run:
         if missing := [name for name in (*needed, *names) if name not in saved]:
             raise TrainingError(f"{path / 'state.json'} has no {', '.join(missing)}")
         check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
+        ours = self.description()
         for key in (*needed[1:], "teacher", "parameters"):
-            if saved.get(key) != self.description()[key]:
+            if saved.get(key) != ours[key]:
                 raise TrainingError(
                     f"{path}: its {key} is not that of this run; give the packs it was made "
                     "with, the same --from and --teacher, to the penname that began it"

@@ -54,7 +54,7 @@ class Teacher:
         network = build_like(weights)
         fill(network, weights)
         self.network = on_device(network, device).eval().requires_grad_(False)
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.sha256 = device, dtype, folder.checksum()
         theirs = (1 + folder.alphabet.characters.index(each) for each in alphabet.characters)
         self.order = torch.tensor([BLANK, *theirs], device=device)
 
