@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-from penname.training.augment import _Draw, _strokes, augment
+from penname.training.augment import _Draw, _strokes, _windows, augment
 
 torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
 
@@ -89,6 +89,15 @@ def test_strokes_grow_and_fade_by_at_most_a_pixel() -> None:
     assert (change < -0.005).float().mean() > 0.05
     inside = torch.ones(200, 1, 48, 192)  # nothing to fade within a blot, nor at its edges
     assert torch.allclose(_strokes(inside, _Draw(generator(9), 200, ink.device)), inside)
+
+
+def test_windows_are_those_of_torchs_pools() -> None:
+    ink = torch.rand(3, 1, 16, 32, generator=generator(10))
+    assert torch.equal(_windows(ink, torch.maximum, 3), functional.max_pool2d(ink, 3, 1, 1))
+    least = -functional.max_pool2d(-ink, (2, 2), 1, 1)[..., 1:, 1:]
+    assert torch.equal(_windows(ink, torch.minimum, 2), least)
+    mean = functional.avg_pool2d(functional.pad(ink, (1, 1, 1, 1), "replicate"), 3, 1)
+    assert torch.allclose(_windows(ink, torch.add, 3) / 9, mean)
 
 
 def test_text_is_not_pushed_out_of_the_canvas() -> None:
