@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from test_model import lively
 
 from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
-from penname.errors import GroundTruthError, TrainingError
+from penname.errors import GroundTruthError, ModelError, OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder
@@ -166,6 +167,27 @@ def test_language_and_calibration_are_exported_with_the_network_or_not_at_all(
     assert (folder.path / "model.json").read_bytes() == before
     export_model(tmp_path / "run", folder.path, "plain")
     assert {file.name for file in folder.path.iterdir()} == {"model.onnx", "model.json"}
+
+
+def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Path) -> None:
+    trained(tmp_path, "names")
+    other = export_model(tmp_path / "run", tmp_path / "other", "other")
+    trained(tmp_path, "names", seed=2)
+    names = tmp_path / "names.csv"
+    names.write_text("name,count\nADA,3\nBO,1\n")
+    second = tmp_path / "other"
+    with pytest.raises(OptionError, match="needs a --language"):
+        export_model(tmp_path / "run", tmp_path / "model", "mine", second=second)
+    folder = export_model(
+        tmp_path / "run", tmp_path / "model", "mine", language=names, second=second
+    )
+    assert folder.second.read_bytes() == other.onnx.read_bytes() != folder.onnx.read_bytes()
+    assert ModelFolder.load(folder.path).files == [folder.onnx, folder.second, folder.language]
+    replace(other, stride=8).save()
+    with pytest.raises(ModelError, match=r"other: its stride is 8, not 4; .* packs and alphabet"):
+        export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
+    export_model(tmp_path / "run", folder.path, "mine", language=names)
+    assert not ModelFolder.load(folder.path).second.exists()
 
 
 def test_exporting_again_replaces_the_model_and_leaves_the_card(tmp_path: Path) -> None:

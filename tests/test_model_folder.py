@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from conftest import BARS, SPEC, bar_model
 
@@ -15,6 +17,7 @@ from penname.beam import DecodingOptions
 from penname.errors import ModelError
 from penname.language import Language
 from penname.model_folder import Calibration, ModelFolder, included
+from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +96,23 @@ def test_a_model_with_a_language_keeps_it_and_how_to_use_it(tmp_path: Path) -> N
     assert ModelFolder.load(model.path).decoding == DecodingOptions(beam=7, certain=0.5)
     Language.build({"JADE": 4}, BARS).save(model.language)
     with pytest.raises(ModelError, match=r"model\.onnx or .*language\.npz is not the file"):
+        ModelFolder.load(model.path)
+
+
+def test_a_second_network_belongs_to_a_model_that_searches(tmp_path: Path) -> None:
+    plain = bar_model(tmp_path / "bars")
+    shutil.copyfile(plain.onnx, plain.second)
+    assert ModelFolder.load(plain.path) == plain  # greedy: nobody looks again
+    assert Recognizer.load(plain.path).second is None
+    model = replace(plain, decoding=DecodingOptions())
+    Language.build({"JADE": 3}, BARS).save(model.language)
+    model.save()
+    loaded = Recognizer.load(model.path)
+    images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
+    assert loaded.second is not None
+    np.testing.assert_array_equal(loaded.second(images), loaded.network(images))
+    model.second.unlink()
+    with pytest.raises(ModelError, match="sha256 differs"):
         ModelFolder.load(model.path)
 
 

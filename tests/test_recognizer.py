@@ -351,6 +351,19 @@ def test_a_doubtful_line_is_looked_at_again(
     assert inputs == [(2, 1, 48, 128), (2, 1, 48, 96)][: 1 + (look_again > 0)]
 
 
+def test_a_second_network_looks_again_at_the_same_line(searching: Recognizer) -> None:
+    options = DecodingOptions(language_weight=0.0)
+    first, inputs = looks(said([("A", 1), ("C", 0.6)], 128), said([("A", 1)], 64))
+    second, again = looks(said([("A", 1), ("C", 0.1)], 128), said([("B", 1)], 64))
+    model = replace(searching.model, decoding=options)
+    line, certain = bars("CAFF")[:, :104], bars("CAFF")[:, :44]  # on canvases of 128 and 64
+    found = Recognizer(model, first, second=second).read_lines([line, certain, line])
+    assert [p.text for p in found] == ["AD", "A", "AD"]
+    assert [p.confidence for p in found[::2]] == pytest.approx([0.65, 0.65], abs=1e-6)
+    assert sorted(inputs) == [(1, 1, 48, 64), (2, 1, 48, 128)]
+    assert again == [(2, 1, 48, 128)]
+
+
 @pytest.mark.parametrize("doubts", [1, 7])
 def test_a_line_full_of_doubts_is_not_looked_at_again(searching: Recognizer, doubts: int) -> None:
     options = DecodingOptions(language_weight=0.0)

@@ -38,8 +38,9 @@ def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> Model
     Raises:
         GroundTruthError: fewer than `FEWEST` lines with a text, or none of them read wrong.
     """
+    loaded = Recognizer.load(folder.path)
     plain = replace(folder, confidence=None)
-    recognizer = Recognizer(plain, Recognizer.load(folder.path).network)
+    recognizer = Recognizer(plain, loaded.network, second=loaded.second)
     scored = evaluate(recognizer, ground_truth, options=UNDRAWN).lines
     lines = [line for line in scored if not line.error]
     right = np.array([line.reference == line.hypothesis for line in lines], dtype=bool)

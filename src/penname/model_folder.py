@@ -1,13 +1,14 @@
 """Model folder: what a Recognizer loads, and everything needed to use it.
 
     model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride
+    second.onnx  the network that looks again at what is doubtful, where that is another one
     language.npz how probable a text is, when decoding is a search (see `penname.beam`)
     model.json   alphabet, image spec, stride, decoding, checksum, and where the model comes from
     card.md      what it was trained on and how well it reads, for people
 
 `ModelFolder.save` writes model.json last, and its checksum is verified on load, so a folder that
 was only half written or whose files do not belong together is never used. The checksum is that of
-model.onnx, with language.npz after it when there is one to use.
+model.onnx, with second.onnx and language.npz after it when decoding is a search, which uses them.
 """
 
 from __future__ import annotations
@@ -86,6 +87,11 @@ class ModelFolder:
         return self.path / "float.onnx"
 
     @property
+    def second(self) -> Path:
+        """The file of another network, which looks again at doubtful lines, if it is there."""
+        return self.path / "second.onnx"
+
+    @property
     def language(self) -> Path:
         """The language's file, used when decoding is a search."""
         return self.path / "language.npz"
@@ -117,7 +123,10 @@ class ModelFolder:
     @property
     def files(self) -> list[Path]:
         """The files that reading needs besides model.json."""
-        return [self.onnx, self.language] if self.decoding else [self.onnx]
+        if not self.decoding:
+            return [self.onnx]
+        second = [self.second] if self.second.exists() else []
+        return [self.onnx, *second, self.language]
 
     def checksum(self) -> str:
         """Return the sha256 of the files, one after the other.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,12 @@ def load_network(file: Path, runtime: str = RUNTIME) -> Network:
     if runtime not in RUNTIMES:
         raise OptionError(f"there is no runtime {runtime!r}; choose {' or '.join(RUNTIMES)}")
     return RUNTIMES[runtime](file)
+
+
+def load_later(file: Path, runtime: str = RUNTIME) -> Network:
+    """Return the network in an ONNX file as `load_network` does, loaded when it is first run."""
+    loaded = cache(lambda: load_network(file, runtime))
+    return lambda images: loaded()(images)
 
 
 def _onnxruntime(file: Path) -> Network:

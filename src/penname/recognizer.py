@@ -24,7 +24,7 @@ from penname.language import Language
 from penname.lexicon import Lexicon
 from penname.line_image import INK, Grey, Source, line_image_or_reason, on_canvas, smaller
 from penname.model_folder import ModelFolder
-from penname.network import RUNTIME, Network, load_network
+from penname.network import RUNTIME, Network, load_later, load_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -109,6 +109,8 @@ class Recognizer:
     Args:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
+        second: another such function, which looks again at doubtful lines. Without one they are
+            drawn smaller and `network` looks again.
         threads: batches that are in the network at a time; 0 is one for each core.
         runtime: what runs the network (`penname.network.RUNTIMES`).
 
@@ -117,10 +119,17 @@ class Recognizer:
     """
 
     def __init__(
-        self, model: ModelFolder, network: Network, *, threads: int = 0, runtime: str = RUNTIME
+        self,
+        model: ModelFolder,
+        network: Network,
+        *,
+        second: Network | None = None,
+        threads: int = 0,
+        runtime: str = RUNTIME,
     ) -> None:
         self.model = model
         self.network = network
+        self.second = second
         self.runtime = runtime
         self.threads = threads or cores()
         self.decoder = Decoder(model.alphabet, _language(model), model.decoding)
@@ -144,7 +153,8 @@ class Recognizer:
         """
         folder = ModelFolder.load(model)
         network = load_network(folder.onnx, runtime)
-        return cls(folder, network, threads=threads, runtime=runtime)
+        second = load_later(folder.second, runtime) if folder.second in folder.files else None
+        return cls(folder, network, second=second, threads=threads, runtime=runtime)
 
     def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
         """Return a recognizer that prefers the names of a list, or can write no other.
@@ -214,10 +224,10 @@ class Recognizer:
         try:
             while (window := self._begun(_window(prepared), batch_size, pool)).lines:
                 if before:
-                    yield from self._ended(before)
+                    yield from self._ended(before, pool)
                 before = window
             if before:
-                yield from self._ended(before)
+                yield from self._ended(before, pool)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -234,7 +244,7 @@ class Recognizer:
         def send(width: int, *, alone: bool = False) -> None:
             group = groups.pop(width)
             lines = [line for i in group if not isinstance(line := window.lines[i], str)]
-            work = partial(self._run, lines, width)
+            work = partial(self._run, self.network, lines, width)
             window.batches.append((group, work if alone else pool.submit(work).result))
 
         for index, (file, line) in enumerate(prepared):
@@ -250,7 +260,7 @@ class Recognizer:
             send(width, alone=alone)
         return window
 
-    def _ended(self, window: _Window) -> Iterator[Prediction]:
+    def _ended(self, window: _Window, pool: ThreadPoolExecutor) -> Iterator[Prediction]:
         """Yield the predictions of a window when the network is through."""
         log_probs: dict[int, np.ndarray] = {}  # index -> (T, C)
         readings: dict[int, Reading] = {}
@@ -259,16 +269,16 @@ class Recognizer:
             log_probs.update(zip(batch, rows, strict=True))
             readings.update(zip(batch, self.decoder.greedy(rows), strict=True))
         readings |= self.decoder.searched(readings, log_probs)
-        readings |= self._looked_again(readings, log_probs, window.lines)
+        readings |= self._looked_again(readings, log_probs, window.lines, pool)
         for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
             else:
                 yield replace(self._prediction(readings[index], line), file=file)
 
-    def _run(self, lines: list[Grey], width: int) -> np.ndarray:
-        """Return the network's log_probs (N, T, C) for lines on canvases of that width."""
-        log_probs = self.network(on_canvas(lines, width))  # (N, 1, H, W) -> (N, T, C)
+    def _run(self, network: Network, lines: list[Grey], width: int) -> np.ndarray:
+        """Return a network's log_probs (N, T, C) for lines on canvases of that width."""
+        log_probs = network(on_canvas(lines, width))  # (N, 1, H, W) -> (N, T, C)
         expected = (len(lines), width // self.model.stride, self.model.alphabet.classes)
         if log_probs.shape != expected:
             raise ModelError(
@@ -282,16 +292,19 @@ class Recognizer:
         readings: dict[int, Reading],
         log_probs: dict[int, np.ndarray],
         lines: list[Grey | str],
+        pool: ThreadPoolExecutor,
     ) -> dict[int, Reading]:
         """Return better readings for the doubtful lines, by a second look at them."""
         groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
         for index in self.decoder.doubtful(readings):
             if not isinstance(line := lines[index], str):
-                image = smaller(line)
+                image = line if self.second else smaller(line)
                 groups[self.model.image.canvas_width(image.shape[1])][index] = image
+        images = [list(group.values()) for group in groups.values()]
+        looks = pool.map(partial(self._run, self.second or self.network), images, groups)
         again: dict[int, np.ndarray] = {}
-        for width, group in groups.items():
-            again.update(zip(group, self._run(list(group.values()), width), strict=True))
+        for group, look in zip(groups.values(), looks, strict=True):
+            again.update(zip(group, look, strict=True))
         return self.decoder.both(readings, log_probs, again) if again else {}
 
     def _prediction(self, reading: Reading, line: Grey) -> Prediction:

@@ -30,6 +30,11 @@ def flags(sub: argparse.ArgumentParser) -> None:
         help="how much these texts count beside the picture (default: %(default)s)",
     )
     sub.add_argument(
+        "--second",
+        metavar="MODEL",
+        help="let the network of this model, a larger one, look again at what is doubtful",
+    )
+    sub.add_argument(
         "--calibrate",
         nargs="+",
         type=Path,
@@ -49,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.name,
         language=arguments.language,
         language_weight=arguments.language_weight,
+        second=arguments.second,
         calibration=arguments.calibrate,
     )
     print(folder.path)

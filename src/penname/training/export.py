@@ -7,6 +7,7 @@ ONNX Runtime must agree first, at widths and batch sizes other than the export's
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
 from penname.calibrate import calibrate
-from penname.errors import TrainingError
+from penname.errors import ModelError, OptionError, TrainingError
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.language import build_language
 from penname.line_image import ImageSpec
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KEPT = ("options", "parameters", "lines", "scores")  # of the run's description
-FILES = ("model.onnx", "float.onnx", "language.npz", "model.json")  # as they are replaced
+# As they are replaced.
+FILES = ("model.onnx", "second.onnx", "float.onnx", "language.npz", "model.json")
 
 
 def export_model(
@@ -41,6 +43,7 @@ def export_model(
     *,
     language: Path | None = None,
     language_weight: float = DecodingOptions.language_weight,
+    second: str | Path | None = None,
     calibration: Sequence[Path] = (),
 ) -> ModelFolder:
     """Write the best weights of a training run to the model folder `out`.
@@ -51,14 +54,18 @@ def export_model(
         name: what the model calls itself.
         language: a CSV file name,count of texts that decoding prefers.
         language_weight: how much log P(text) counts beside log P(text | image).
+        second: a model whose network looks again at what is doubtful; it needs a language.
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
-        OptionError: a weight below 0.
+        OptionError: a weight below 0, or a second look without a language.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
-        ModelError: the language cannot be built from its table.
+        ModelError: the language cannot be built from its table, there is no such second model, or
+            it reads other line images or writes other characters.
         GroundTruthError: the confidence cannot be calibrated on this ground truth.
     """
+    if second and not language:
+        raise OptionError("a second look is taken by a search, which needs a --language")
     training, exported = load_best(run)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:
@@ -66,10 +73,24 @@ def export_model(
         if language:
             build_language(language, folder.alphabet, folder.language)
             folder = replace(folder, decoding=DecodingOptions(language_weight))
+            if second:
+                _give(ModelFolder.load(second), folder)
             folder.save()
         if calibration:
             folder = calibrate(folder, read_sources(calibration, SourceOptions()))
         return move_into(folder, out)
+
+
+def _give(other: ModelFolder, folder: ModelFolder) -> None:
+    """Let the network of another model look again at what is doubtful to that of a folder."""
+    for what in ("alphabet", "image", "stride"):
+        theirs, ours = getattr(other, what), getattr(folder, what)
+        if theirs != ours:
+            raise ModelError(
+                f"{other.path}: its {what} is {theirs}, not {ours}; "
+                "a second look needs a model of the same packs and alphabet"
+            )
+    shutil.copyfile(other.onnx, folder.second)
 
 
 def move_into(folder: ModelFolder, out: Path) -> ModelFolder:
