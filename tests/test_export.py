@@ -183,6 +183,10 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
     )
     assert folder.second.read_bytes() == other.onnx.read_bytes() != folder.onnx.read_bytes()
     assert ModelFolder.load(folder.path).files == [folder.onnx, folder.second, folder.language]
+    third = export_model(
+        tmp_path / "run", tmp_path / "third", "third", language=names, second=folder.path
+    )
+    assert third.second.read_bytes() == other.onnx.read_bytes()
     replace(other, stride=8).save()
     with pytest.raises(ModelError, match=r"other: its stride is 8, not 4; .* packs and alphabet"):
         export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)

@@ -32,7 +32,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--second",
         metavar="MODEL",
-        help="let the network of this model, a larger one, look again at what is doubtful",
+        help="let the network of this model (of two, the second) look again at what is doubtful",
     )
     sub.add_argument(
         "--calibrate",

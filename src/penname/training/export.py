@@ -54,7 +54,8 @@ def export_model(
         name: what the model calls itself.
         language: a CSV file name,count of texts that decoding prefers.
         language_weight: how much log P(text) counts beside log P(text | image).
-        second: a model whose network looks again at what is doubtful; it needs a language.
+        second: a model whose network looks again at what is doubtful, the second one where that
+            model has two; it needs a language.
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
@@ -82,7 +83,7 @@ def export_model(
 
 
 def _give(other: ModelFolder, folder: ModelFolder) -> None:
-    """Let the network of another model look again at what is doubtful to that of a folder."""
+    """Let a network of another model look again at what is doubtful to that of a folder."""
     for what in ("alphabet", "image", "stride"):
         theirs, ours = getattr(other, what), getattr(folder, what)
         if theirs != ours:
@@ -90,7 +91,7 @@ def _give(other: ModelFolder, folder: ModelFolder) -> None:
                 f"{other.path}: its {what} is {theirs}, not {ours}; "
                 "a second look needs a model of the same packs and alphabet"
             )
-    shutil.copyfile(other.onnx, folder.second)
+    shutil.copyfile(other.second if other.second in other.files else other.onnx, folder.second)
 
 
 def move_into(folder: ModelFolder, out: Path) -> ModelFolder:
