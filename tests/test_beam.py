@@ -10,7 +10,7 @@ import pytest
 
 from penname import beam
 from penname.alphabet import BLANK, Alphabet
-from penname.beam import DecodingOptions, search, weigh
+from penname.beam import AGREEING, DecodingOptions, search, weigh
 from penname.ctc import frames_needed, log_likelihood
 from penname.language import Language
 from penname.lexicon import Lexicon
@@ -145,7 +145,7 @@ def test_the_texts_kept_are_those_worth_most(language: Language, seed: int) -> N
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_several_looks_are_worth_their_mean(
+def test_several_looks_are_worth_their_power_mean(
     language: Language, monkeypatch: pytest.MonkeyPatch, *, strict: bool
 ) -> None:
     monkeypatch.setattr(beam, "TOGETHER", 2)
@@ -158,7 +158,7 @@ def test_several_looks_are_worth_their_mean(
     others = [random_log_probs(1, frames, seed=9)[0] for frames in (4, 7, 5)]
     lines = [[*others[:2], look, others[2]] for look in looks]
     found = weigh(lines, [words, texts[1:], texts, texts], heard, options)[2]
-    chances = {text: (seen[0][text] + seen[1][text]) / 2 for text in texts}  # BB: not in three
+    chances = {t: (sum(s[t] ** AGREEING for s in seen) / 2) ** (1 / AGREEING) for t in texts}
     likes = np.exp(0.5 * heard.log_prob(texts))
     worth = {text: chances[text] * like for text, like in zip(texts, likes, strict=True)}
     best = sorted(texts, key=lambda text: worth[text], reverse=True)
@@ -168,6 +168,16 @@ def test_several_looks_are_worth_their_mean(
         unseen = (1 - sum(chances.values())) * worth[best[0]] / chances[best[0]]
         share = worth[best[0]] / (sum(worth.values()) + unseen)
         assert found[0].share == pytest.approx(share)
+
+
+def test_a_text_that_one_look_has_no_room_for_is_unlikely(language: Language) -> None:
+    looks = [[random_log_probs(1, frames, seed=1)[0]] for frames in (5, 2)]
+    options = DecodingOptions(language_weight=0.0)
+    (found,) = weigh(looks, [[(1, 2, 1)]], language, options)
+    chance = by_enumeration(looks[0][0])[1, 2, 1]
+    assert found[0].share == pytest.approx(chance / 2 ** (1 / AGREEING))
+    (found,) = weigh(looks[1:], [[(1, 2, 1)]], language, options)
+    assert found[0].share == 0
 
 
 def test_a_long_line_does_not_fade_away(language: Language) -> None:

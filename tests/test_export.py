@@ -16,7 +16,7 @@ from penname.beam import DecodingOptions
 from penname.errors import GroundTruthError, ModelError, OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec
-from penname.model_folder import ModelFolder
+from penname.model_folder import ModelFolder, Second
 from penname.recognizer import Recognizer
 from penname.training import export
 from penname.training.export import export_model, load_best
@@ -181,17 +181,22 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
     folder = export_model(
         tmp_path / "run", tmp_path / "model", "mine", language=names, second=second
     )
-    assert folder.second.read_bytes() == other.onnx.read_bytes() != folder.onnx.read_bytes()
-    assert ModelFolder.load(folder.path).files == [folder.onnx, folder.second, folder.language]
+    assert folder.second_onnx.read_bytes() == other.onnx.read_bytes() != folder.onnx.read_bytes()
+    assert ModelFolder.load(folder.path).second == Second("other", other.created, 32)
     third = export_model(
         tmp_path / "run", tmp_path / "third", "third", language=names, second=folder.path
     )
-    assert third.second.read_bytes() == other.onnx.read_bytes()
-    replace(other, stride=8).save()
-    with pytest.raises(ModelError, match=r"other: its stride is 8, not 4; .* packs and alphabet"):
-        export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
+    assert third.second_onnx.read_bytes() == other.onnx.read_bytes()
+    assert third.second == folder.second
+    for change, message in (
+        ({"stride": 8}, r"other: its stride is 8, not 4; only a model"),
+        ({"image": replace(other.image, width_step=24)}, "multiples of 24 pixels, and .* of 32"),
+    ):
+        replace(other, **change).save()
+        with pytest.raises(ModelError, match=message):
+            export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
     export_model(tmp_path / "run", folder.path, "mine", language=names)
-    assert not ModelFolder.load(folder.path).second.exists()
+    assert not ModelFolder.load(folder.path).second_onnx.exists()
 
 
 def test_exporting_again_replaces_the_model_and_leaves_the_card(tmp_path: Path) -> None:

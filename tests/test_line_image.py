@@ -15,6 +15,7 @@ from penname.line_image import (
     MAX_PIXELS,
     PAPER,
     ImageSpec,
+    at_height,
     decode,
     line_image,
     on_canvas,
@@ -131,6 +132,16 @@ def test_a_smaller_line_image_keeps_its_middle_and_its_height() -> None:
     assert (rows[0] + rows[-1], columns[0] + columns[-1]) == (47, 87)
     assert (len(rows), len(columns)) == (18, 44)
     assert smaller(np.zeros((8, 1), dtype=np.uint8)).shape == (8, 1)
+
+
+def test_a_line_image_is_drawn_at_another_height() -> None:
+    line = np.full((48, 100), PAPER, dtype=np.uint8)
+    line[16:32, 20:80] = 0
+    assert at_height(line, 48) is line
+    found = at_height(line, 36)
+    assert found.shape == (36, 75)
+    rows, columns = (np.unique(each) for each in np.nonzero(found < INK))
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (12, 23, 15, 59)
 
 
 def test_a_path_reads_as_its_bytes(tmp_path: Path) -> None:

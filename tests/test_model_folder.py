@@ -16,7 +16,7 @@ from penname import model_folder
 from penname.beam import DecodingOptions
 from penname.errors import ModelError
 from penname.language import Language
-from penname.model_folder import Calibration, ModelFolder, included
+from penname.model_folder import Calibration, ModelFolder, Second, included
 from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
     values = json.loads((model.path / "model.json").read_text("utf-8"))
     assert list(values) == [
         *("format", "version", "name", "penname", "created", "alphabet", "image", "stride"),
-        *("sha256", "confidence", "decoding", "training"),
+        *("sha256", "confidence", "decoding", "second", "training"),
     ]
     assert values["format"] == "penname-model"
     assert values["version"] == 1
@@ -51,6 +51,7 @@ def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
     assert values["image"]["max_width"] == SPEC.max_width
     assert values["confidence"] is None
     assert values["decoding"] is None
+    assert values["second"] is None
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,7 @@ def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
         ({"decoding": {"beams": 4}}, "unknown DecodingOptions option beams"),
         ({"decoding": {"beam": 0}}, "beam is 0; it is at least 1"),
         ({"decoding": {"language_weight": -1}}, "language_weight is -1; it is at least 0"),
+        ({"second": {"pixels": 48}}, "pixels"),
         ({"decoding": {}}, r"language\.npz: no such file"),
         ({"sha256": "0" * 64}, "sha256 differs"),
         ({"sha256": ...}, "sha256 differs"),
@@ -99,25 +101,25 @@ def test_a_model_with_a_language_keeps_it_and_how_to_use_it(tmp_path: Path) -> N
         ModelFolder.load(model.path)
 
 
-def test_a_second_network_belongs_to_a_model_that_searches(tmp_path: Path) -> None:
+def test_a_second_network_is_kept_and_loaded_with_the_first(tmp_path: Path) -> None:
     plain = bar_model(tmp_path / "bars")
-    shutil.copyfile(plain.onnx, plain.second)
-    assert ModelFolder.load(plain.path) == plain  # greedy: nobody looks again
+    shutil.copyfile(plain.onnx, plain.second_onnx)
+    assert ModelFolder.load(plain.path) == plain  # a network nobody asks for is left alone
     assert Recognizer.load(plain.path).second is None
-    model = replace(plain, decoding=DecodingOptions())
-    Language.build({"JADE": 3}, BARS).save(model.language)
+    model = replace(plain, second=Second("other", "2026-11-22", 48))
     model.save()
+    assert ModelFolder.load(model.path) == model
     loaded = Recognizer.load(model.path)
     images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
     assert loaded.second is not None
     np.testing.assert_array_equal(loaded.second(images), loaded.network(images))
-    model.second.unlink()
-    with pytest.raises(ModelError, match="sha256 differs"):
+    model.second_onnx.write_bytes(b"another")
+    with pytest.raises(ModelError, match=r"second\.onnx is not the file"):
         ModelFolder.load(model.path)
 
 
 def test_a_model_from_before_there_was_a_search_is_greedy(tmp_path: Path) -> None:
-    model = changed(bar_model(tmp_path / "bars"), decoding=...)
+    model = changed(bar_model(tmp_path / "bars"), decoding=..., second=...)
     assert ModelFolder.load(model.path) == model
 
 

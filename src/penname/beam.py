@@ -29,6 +29,7 @@ NEGLIGIBLE = 1e-4  # a prefix or text worth less than this share of the best is 
 IMPROBABLE = 1e-9  # and this is it for a strict language, as the name may be written otherwise
 WIDE = {"beam": 32, "characters": 16}  # for a strict language, at least
 FAR = 0.25  # power of P(text | image) in a strict share: chosen for lists with and without the name
+AGREEING = 0.1  # 1 is the mean, 0 the geometric mean, with lines 0.2 points CER apart (docs/log.md)
 TOGETHER = 64  # lines searched at once; a name takes 0.4 ms so, 0.7 among 8, and 2.3 alone
 TINY = np.finfo(float).tiny
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # of the rolling hash that tells prefixes apart
@@ -106,8 +107,11 @@ def weigh(
 ) -> list[list[Candidate]]:
     """Return the texts of each line, best first, by several looks at it.
 
-    A look holds the log_probs (T, C) of each line, of any T. P(text | image) is the mean of what
-    each look gives, which is a probability again.
+    A look holds the log_probs (T, C) of each line, of any T. P(text | image) is nearly the
+    geometric mean of what each look gives (a product of experts, Hinton 2002), because in a long
+    line one doubts here and another there: the power mean with the exponent `AGREEING`, with which
+    a look that sees nothing of a text makes it unlikely, not impossible. These probabilities sum
+    to at most 1, and to less the less the looks agree.
     """
     found: list[list[Candidate]] = []
     for start in range(0, len(texts), TOGETHER):
@@ -116,7 +120,8 @@ def weigh(
         row = np.repeat(np.arange(len(batch)), [len(line) for line in batch])
         padded = (_padded(look[start : start + TOGETHER]) for look in looks)
         seen = [ctc.log_likelihood(log_probs, every, row) for log_probs in padded]
-        likelihoods = np.logaddexp.reduce(seen) - np.log(len(looks))
+        likelihoods = np.logaddexp.reduce(AGREEING * np.array(seen)) / AGREEING
+        likelihoods -= np.log(len(looks)) / AGREEING
         pleasing = options.language_weight * language.log_prob(every)
         found += _candidates(every, row, likelihoods, pleasing, lines=len(batch), language=language)
     return [line[: options.candidates] for line in found]

@@ -1,8 +1,8 @@
 """Decoder: from what the network gives for lines to their texts, best first.
 
 A greedy reading that is certain stays. The others are searched for, with the language of the
-model. What is doubtful then can be looked at once more, as a line image drawn a little smaller,
-and its texts are weighed by both looks.
+model. What is doubtful then can be looked at once more, by another network or as a line image
+drawn a little smaller, and its texts are weighed by both looks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from penname.alphabet import Alphabet
     from penname.lexicon import Lexicon
 
-HOPELESS = 0.01  # a long line whose best text has a smaller share gains nothing from another look
 Lines = Mapping[int, np.ndarray]  # index -> log_probs (T, C)
 
 
@@ -83,7 +82,7 @@ class Decoder:
     def doubtful(self, readings: Mapping[int, Reading]) -> list[int]:
         """Return the lines that are worth a second look."""
         least = self.options.look_again if self.language and self.options else 0.0
-        return [i for i, reading in readings.items() if HOPELESS <= reading.share < least]
+        return [i for i, reading in readings.items() if reading.share < least]
 
     def both(
         self, readings: Mapping[int, Reading], first: Lines, second: Lines

@@ -138,6 +138,11 @@ def smaller(line: Grey) -> Grey:
     return _centred(line, SMALLER, line.shape[0])
 
 
+def at_height(line: Grey, height: int) -> Grey:
+    """Return a line image (H, w) as one of another height, (height, w * height / H)."""
+    return _centred(line, height / line.shape[0], height)
+
+
 def on_canvas(images: list[Grey], width: int) -> np.ndarray:
     """Return line images (H, w) side by side on one canvas: (N, 1, H, width) uint8."""
     batch = np.full((len(images), 1, images[0].shape[0], width), PAPER, dtype=np.uint8)

@@ -8,7 +8,7 @@
 
 `ModelFolder.save` writes model.json last, and its checksum is verified on load, so a folder that
 was only half written or whose files do not belong together is never used. The checksum is that of
-model.onnx, with second.onnx and language.npz after it when decoding is a search, which uses them.
+model.onnx, with second.onnx and language.npz after it where they are used.
 """
 
 from __future__ import annotations
@@ -62,6 +62,15 @@ def evidence(log_share: float) -> float:
 
 
 @dataclass(frozen=True)
+class Second:
+    """The network that looks again at what is doubtful: of which model, and of what height."""
+
+    name: str
+    created: str  # when that model was, ISO 8601
+    height: int  # pixels; line images are drawn anew where it is another
+
+
+@dataclass(frozen=True)
 class ModelFolder:
     """A folder with a model; `training` and `created` are kept as the exporter gave them."""
 
@@ -74,6 +83,7 @@ class ModelFolder:
     training: dict[str, Any] = field(default_factory=dict)  # options and scores
     confidence: Calibration | None = None
     decoding: DecodingOptions | None = None  # None is greedy
+    second: Second | None = None  # None: the network itself looks again
     penname: str = __version__  # the version that wrote it
 
     @property
@@ -87,8 +97,8 @@ class ModelFolder:
         return self.path / "float.onnx"
 
     @property
-    def second(self) -> Path:
-        """The file of another network, which looks again at doubtful lines, if it is there."""
+    def second_onnx(self) -> Path:
+        """The file of the network that looks again."""
         return self.path / "second.onnx"
 
     @property
@@ -123,10 +133,8 @@ class ModelFolder:
     @property
     def files(self) -> list[Path]:
         """The files that reading needs besides model.json."""
-        if not self.decoding:
-            return [self.onnx]
-        second = [self.second] if self.second.exists() else []
-        return [self.onnx, *second, self.language]
+        used = {self.onnx: True, self.second_onnx: self.second, self.language: self.decoding}
+        return [file for file, is_used in used.items() if is_used]
 
     def checksum(self) -> str:
         """Return the sha256 of the files, one after the other.
@@ -160,6 +168,7 @@ class ModelFolder:
             "sha256": self.checksum(),
             "confidence": self.confidence and asdict(self.confidence),
             "decoding": self.decoding and to_json(self.decoding),
+            "second": self.second and asdict(self.second),
             "training": self.training,
         }
         write_whole(
@@ -204,7 +213,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values of model.json as fields of ModelFolder, every name accounted for."""
-    values = {"decoding": None} | values  # models from before there was a search lack it
+    values = {"decoding": None, "second": None} | values  # older models lack them
     names = {each.name for each in fields(ModelFolder)} - {"path"}
     if names != set(values):
         odd = ", ".join(sorted(names ^ set(values)))
@@ -213,10 +222,11 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("alphabet is not a string of characters")
     if not isinstance(values["stride"], int) or values["stride"] < 1:
         raise ValueError(f"stride is {values['stride']!r}, not a number of pixels")
-    calibration, decoding = values["confidence"], values["decoding"]
+    calibration, decoding, second = (values[name] for name in ("confidence", "decoding", "second"))
     return values | {
         "alphabet": Alphabet(values["alphabet"]),
         "image": from_json(ImageSpec, values["image"]),
         "confidence": calibration and Calibration(**calibration),
         "decoding": None if decoding is None else from_json(DecodingOptions, decoding),
+        "second": second and Second(**second),
     }

@@ -22,7 +22,15 @@ from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
 from penname.language import Language
 from penname.lexicon import Lexicon
-from penname.line_image import INK, Grey, Source, line_image_or_reason, on_canvas, smaller
+from penname.line_image import (
+    INK,
+    Grey,
+    Source,
+    at_height,
+    line_image_or_reason,
+    on_canvas,
+    smaller,
+)
 from penname.model_folder import ModelFolder
 from penname.network import RUNTIME, Network, load_later, load_network
 
@@ -109,8 +117,8 @@ class Recognizer:
     Args:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
-        second: another such function, which looks again at doubtful lines. Without one they are
-            drawn smaller and `network` looks again.
+        second: the function of `model.second`, which looks again at doubtful lines. Where a model
+            has none they are drawn smaller and `network` looks again.
         threads: batches that are in the network at a time; 0 is one for each core.
         runtime: what runs the network (`penname.network.RUNTIMES`).
 
@@ -153,7 +161,7 @@ class Recognizer:
         """
         folder = ModelFolder.load(model)
         network = load_network(folder.onnx, runtime)
-        second = load_later(folder.second, runtime) if folder.second in folder.files else None
+        second = load_later(folder.second_onnx, runtime) if folder.second else None
         return cls(folder, network, second=second, threads=threads, runtime=runtime)
 
     def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
@@ -295,10 +303,11 @@ class Recognizer:
         pool: ThreadPoolExecutor,
     ) -> dict[int, Reading]:
         """Return better readings for the doubtful lines, by a second look at them."""
+        second = self.model.second
         groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
         for index in self.decoder.doubtful(readings):
             if not isinstance(line := lines[index], str):
-                image = line if self.second else smaller(line)
+                image = at_height(line, second.height) if second else smaller(line)
                 groups[self.model.image.canvas_width(image.shape[1])][index] = image
         images = [list(group.values()) for group in groups.values()]
         looks = pool.map(partial(self._run, self.second or self.network), images, groups)

@@ -21,7 +21,7 @@ from penname.errors import ModelError, OptionError, TrainingError
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.language import build_language
 from penname.line_image import ImageSpec
-from penname.model_folder import ModelFolder
+from penname.model_folder import ModelFolder, Second
 from penname.options import from_json
 from penname.training.checkpoint import load_tensors
 from penname.training.graph import Exported, check_parity, round_weights, write_onnx
@@ -62,7 +62,7 @@ def export_model(
         OptionError: a weight below 0, or a second look without a language.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
         ModelError: the language cannot be built from its table, there is no such second model, or
-            it reads other line images or writes other characters.
+            it cannot look again (`with_second`).
         GroundTruthError: the confidence cannot be calibrated on this ground truth.
     """
     if second and not language:
@@ -75,23 +75,34 @@ def export_model(
             build_language(language, folder.alphabet, folder.language)
             folder = replace(folder, decoding=DecodingOptions(language_weight))
             if second:
-                _give(ModelFolder.load(second), folder)
+                folder = with_second(folder, ModelFolder.load(second))
             folder.save()
         if calibration:
             folder = calibrate(folder, read_sources(calibration, SourceOptions()))
         return move_into(folder, out)
 
 
-def _give(other: ModelFolder, folder: ModelFolder) -> None:
-    """Let a network of another model look again at what is doubtful to that of a folder."""
-    for what in ("alphabet", "image", "stride"):
+def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
+    """Return a model folder, not saved, in which a network of another model looks again.
+
+    Raises:
+        ModelError: it writes other characters, in other frames, or needs other canvases.
+    """
+    for what in ("alphabet", "stride"):
         theirs, ours = getattr(other, what), getattr(folder, what)
         if theirs != ours:
             raise ModelError(
-                f"{other.path}: its {what} is {theirs}, not {ours}; "
-                "a second look needs a model of the same packs and alphabet"
+                f"{other.path}: its {what} is {theirs}, not {ours}; only a model that "
+                "writes the same characters in the same frames can look again"
             )
-    shutil.copyfile(other.second if other.second in other.files else other.onnx, folder.second)
+    if folder.image.width_step % other.image.width_step:
+        raise ModelError(
+            f"{other.path}: its canvases are multiples of {other.image.width_step} pixels, and "
+            f"those of {folder.name} of {folder.image.width_step}; pack both alike"
+        )
+    shutil.copyfile(other.second_onnx if other.second else other.onnx, folder.second_onnx)
+    second = other.second or Second(other.name, other.created, other.image.height)
+    return replace(folder, second=second)
 
 
 def move_into(folder: ModelFolder, out: Path) -> ModelFolder:
