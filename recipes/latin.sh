@@ -1,39 +1,50 @@
 #!/usr/bin/env bash
 # From the data folder to the model folder `latin`: recipes/latin.sh DATA OUT
 #
-# Can be stopped at any moment and started again. LINES (synthetic ones), EPOCHS, BATCH, RATE and FROM,
-# a model to start from, can be set from outside. 160 epochs are 25 minutes on one H100 (the included
-# model saw 151); on two CPU cores an epoch should take 25 minutes, so 40 are two nights (not run).
+# Two networks, for lines of 64 pixels and, for the second look at what is doubtful, of 48. Can be
+# stopped at any moment and started again. LINES (synthetic ones), EPOCHS, SECOND_EPOCHS, BATCH, RATE
+# and FROM, a model that the first network starts from, can be set from outside. On one H100 an epoch
+# of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
+# CPU cores an epoch should take 25 minutes and one of the second 15, so all are two nights (not run).
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${LINES:=20000}" "${EPOCHS:=160}" "${BATCH:=128}" "${RATE:=0.002}"
+  : "${LINES:=20000}" "${EPOCHS:=110}" "${SECOND_EPOCHS:=90}" "${BATCH:=128}" "${RATE:=0.002}"
 else
-  : "${LINES:=20000}" "${EPOCHS:=40}" "${BATCH:=32}" "${RATE:=0.001}"
+  : "${LINES:=20000}" "${EPOCHS:=30}" "${SECOND_EPOCHS:=20}" "${BATCH:=32}" "${RATE:=0.001}"
 fi
-size=(--height 64 --trim sides --max-width 2688 --width-step 64)
-lines=("${size[@]}" --alphabet "$(cat "$here/latin/alphabet.txt")")
-mkdir -p "$out"
+mkdir -p "$out/second"
 [ -e "$out/words.parquet" ] || {
   python "$here/latin/draw_words.py" "$data/unipen_words_strokes.parquet" "$out/words.part"
   mv "$out/words.part" "$out/words.parquet"
 }
 [ -e "$out/texts.csv" ] || python "$here/latin/prepare.py" "$data" "$out" "$out/words.parquet"
 [ -e "$out/ink/emnist_characters.npz" ] || python "$here/latin/ink.py" "$data" "$out" "$out/ink"
-[ -e "$out/synthetic" ] ||
-  penname synth --look lines --text "$out/ink/corpus.txt" --data "$out/ink" --lines "$LINES" --seed 1 \
-    --out "$out/synthetic" "${size[@]}"
-for name in lines places words; do
-  [ -e "$out/$name" ] || penname pack "$out/$name-train.parquet" --out "$out/$name" --validation 0 "${lines[@]}"
-done
-[ -e "$out/validation" ] ||
-  penname pack "$out/lines-validation.parquet" "$out/places-validation.parquet" \
-    "$out/words-validation.parquet" --out "$out/validation" --validation 1 "${lines[@]}"
-penname train --pack "$out/lines" --pack "$out/places" --pack "$out/words" --pack "$out/synthetic" \
-  --pack "$out/validation" --mix 1,0.7,0.4,0.3,1 --preset latin --epochs "$EPOCHS" --batch-size "$BATCH" \
-  --learning-rate "$RATE" --warmup 0.05 --augment 0.7 --validate-every 5 ${FROM:+--from "$FROM"} \
-  --out "$out/run" --resume
-penname export --checkpoint "$out/run" --out "$out/latin" --name latin --language "$out/texts.csv"
+
+network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
+  local size=(--height "$2" --trim sides --max-width $((42 * $2)) --width-step 64)
+  local lines=("${size[@]}" --alphabet "$(cat "$here/latin/alphabet.txt")") name
+  [ -e "$1/synthetic" ] ||
+    penname synth --look lines --text "$out/ink/corpus.txt" --data "$out/ink" --lines "$LINES" --seed "$2" \
+      --out "$1/synthetic" "${size[@]}"
+  for name in lines places words; do
+    [ -e "$1/$name" ] || penname pack "$out/$name-train.parquet" --out "$1/$name" --validation 0 "${lines[@]}"
+  done
+  [ -e "$1/validation" ] ||
+    penname pack "$out/lines-validation.parquet" "$out/places-validation.parquet" \
+      "$out/words-validation.parquet" --out "$1/validation" --validation 1 "${lines[@]}"
+  penname train --pack "$1/lines" --pack "$1/places" --pack "$1/words" --pack "$1/synthetic" \
+    --pack "$1/validation" --mix 1,0.7,0.4,0.3,1 --preset latin --epochs "$3" --batch-size "$BATCH" \
+    --learning-rate "$RATE" --warmup 0.05 --augment 0.7 --validate-every 5 ${4:+--from "$4"} \
+    --out "$1/run" --resume
+}
+
+network "$out/second" 48 "$SECOND_EPOCHS"
+penname export --checkpoint "$out/second/run" --out "$out/second/latin" --name latin-48
+penname quantise "$out/second/latin" --pictures "$out/lines-train.parquet"
+network "$out" 64 "$EPOCHS" "${FROM:-}"
+penname export --checkpoint "$out/run" --out "$out/latin" --name latin --language "$out/texts.csv" \
+  --second "$out/second/latin"
 penname quantise "$out/latin" --pictures "$out/lines-train.parquet" --calibrate "$out/lines-validation.parquet"
 for name in lines places words; do
   penname evaluate --model "$out/latin" --data "$out/$name-validation.parquet" --html "$out/$name.html"

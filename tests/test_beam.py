@@ -158,7 +158,9 @@ def test_several_looks_are_worth_their_power_mean(
     others = [random_log_probs(1, frames, seed=9)[0] for frames in (4, 7, 5)]
     lines = [[*others[:2], look, others[2]] for look in looks]
     found = weigh(lines, [words, texts[1:], texts, texts], heard, options)[2]
-    chances = {t: (sum(s[t] ** AGREEING for s in seen) / 2) ** (1 / AGREEING) for t in texts}
+    agreed = {t: sum(s[t] ** AGREEING for s in seen) ** (1 / AGREEING) for t in texts}
+    together = sum(s[t] / 2 for s in seen for t in texts) / sum(agreed.values())
+    chances = {text: worth * together for text, worth in agreed.items()}
     likes = np.exp(0.5 * heard.log_prob(texts))
     worth = {text: chances[text] * like for text, like in zip(texts, likes, strict=True)}
     best = sorted(texts, key=lambda text: worth[text], reverse=True)
@@ -173,9 +175,10 @@ def test_several_looks_are_worth_their_power_mean(
 def test_a_text_that_one_look_has_no_room_for_is_unlikely(language: Language) -> None:
     looks = [[random_log_probs(1, frames, seed=1)[0]] for frames in (5, 2)]
     options = DecodingOptions(language_weight=0.0)
-    (found,) = weigh(looks, [[(1, 2, 1)]], language, options)
-    chance = by_enumeration(looks[0][0])[1, 2, 1]
-    assert found[0].share == pytest.approx(chance / 2 ** (1 / AGREEING))
+    (found,) = weigh(looks, [[(1, 2, 1), (1,)]], language, options)
+    room, none = (by_enumeration(look[0]) for look in looks)
+    other = (room[1,] ** AGREEING + none[1,] ** AGREEING) ** (1 / AGREEING)
+    assert found[1].share / found[0].share == pytest.approx(room[1, 2, 1] / other)
     (found,) = weigh(looks[1:], [[(1, 2, 1)]], language, options)
     assert found[0].share == 0
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def outcomes(slope: float, intercept: float, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return raw confidences and outcomes drawn from a known calibration."""
     rng = np.random.default_rng(3)
-    logits = rng.normal(1.5, 2.0, n).clip(-2.9)  # shares above 5 %: below, evidence is no logit
+    logits = rng.normal(1.5, 2.0, n).clip(-2.9)  # shares above 1 %: below, evidence is no logit
     right = rng.random(n) < 1 / (1 + np.exp(-(slope * logits + intercept)))
     return 1 / (1 + np.exp(-logits)), right
 
@@ -60,12 +60,12 @@ def test_the_fit_is_the_optimum_of_the_logistic_loss(
 
 
 def test_small_shares_keep_their_order_and_little_of_their_distance() -> None:
-    shares = np.array([1e-30, 1e-9, 1e-6, 0.001, 0.049, 0.0501, 0.5, 0.999, 1.0])
+    shares = np.array([1e-30, 1e-9, 1e-6, 0.001, 0.0099, 0.0101, 0.5, 0.999, 1.0])
     found = [evidence(float(np.log(share))) for share in shares]
     assert found == sorted(found)
     assert found[6] == pytest.approx(0.0)
-    assert found[5] == pytest.approx(np.log(0.0501 / 0.9499))
-    drawn = 0.05 * (1e-6 / 0.05) ** 0.2  # the fifth root
+    assert found[5] == pytest.approx(np.log(0.0101 / 0.9899))
+    drawn = 0.01 * (1e-6 / 0.01) ** 0.2  # the fifth root
     assert found[2] == pytest.approx(np.log(drawn / (1 - drawn)))
     assert found[-1] == pytest.approx(13.8, abs=0.1)  # as sure as float32 can be
     assert Calibration(1.0, 0.0).confidence(-np.inf) == 0.0

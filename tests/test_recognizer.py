@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 import threading
@@ -335,8 +336,12 @@ def said(frames: list[tuple[str, float]], width: int) -> Network:
 
 
 def both(first: float, second: float) -> float:
-    """Return the probability of a text by two looks."""
-    return float((first**AGREEING / 2 + second**AGREEING / 2) ** (1 / AGREEING))
+    """Return the probability of the one of two texts to which two looks give these."""
+    one, other = (
+        math.pow(a**AGREEING + b**AGREEING, 1 / AGREEING)
+        for a, b in ((first, second), (1 - first, 1 - second))
+    )
+    return one / (one + other)
 
 
 @pytest.mark.parametrize(

@@ -107,11 +107,11 @@ def weigh(
 ) -> list[list[Candidate]]:
     """Return the texts of each line, best first, by several looks at it.
 
-    A look holds the log_probs (T, C) of each line, of any T. P(text | image) is nearly the
-    geometric mean of what each look gives (a product of experts, Hinton 2002), because in a long
-    line one doubts here and another there: the power mean with the exponent `AGREEING`, with which
-    a look that sees nothing of a text makes it unlikely, not impossible. These probabilities sum
-    to at most 1, and to less the less the looks agree.
+    A look holds the log_probs (T, C) of each line, of any T. The looks' mean says what all texts
+    are worth together. Of that, P(text | image) is nearly in proportion to the geometric mean (a
+    product of experts, Hinton 2002), because in a long line one doubts here and another there: to
+    the power mean with the exponent `AGREEING`, with which a look that sees nothing of a text
+    makes it unlikely, not impossible.
     """
     found: list[list[Candidate]] = []
     for start in range(0, len(texts), TOGETHER):
@@ -120,11 +120,21 @@ def weigh(
         row = np.repeat(np.arange(len(batch)), [len(line) for line in batch])
         padded = (_padded(look[start : start + TOGETHER]) for look in looks)
         seen = [ctc.log_likelihood(log_probs, every, row) for log_probs in padded]
+        mean = np.logaddexp.reduce(seen) - np.log(len(looks))
         likelihoods = np.logaddexp.reduce(AGREEING * np.array(seen)) / AGREEING
-        likelihoods -= np.log(len(looks)) / AGREEING
+        with np.errstate(invalid="ignore"):  # a line without any possible text
+            scale = _sums(mean, row, len(batch)) - _sums(likelihoods, row, len(batch))
+        likelihoods += np.nan_to_num(scale)[row]
         pleasing = options.language_weight * language.log_prob(every)
         found += _candidates(every, row, likelihoods, pleasing, lines=len(batch), language=language)
     return [line[: options.candidates] for line in found]
+
+
+def _sums(logarithms: np.ndarray, row: np.ndarray, lines: int) -> np.ndarray:
+    """Return the logarithms (lines,) of the sums of the numbers in each row."""
+    sums = np.full(lines, -np.inf)
+    np.logaddexp.at(sums, row, logarithms)
+    return sums
 
 
 def _padded(log_probs: Sequence[np.ndarray]) -> np.ndarray:

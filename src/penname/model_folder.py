@@ -32,7 +32,7 @@ FORMAT = "penname-model"
 VERSION = 1
 INCLUDED = Path(__file__).parent / "models"
 CERTAIN = -1e-6  # float32 log_probs cannot tell a larger log probability from 0
-UNLIKELY = math.log(0.05)  # below, a share says less: one in a million is one in a few hundred
+UNLIKELY = math.log(0.01)  # below, a share says less: one in a million is one in a few hundred
 LESS = 0.2
 
 
