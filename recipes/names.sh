@@ -11,7 +11,7 @@ data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${LINES:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
   : "${EPOCHS:=25}" "${BATCH:=1024}" "${RATE:=0.0025}"
-else # two cores: two and a half hours, idle; EPOCHS=3 was run (docs/log.md)
+else # two cores: an hour and three quarters, idle, by the speed of its steps; not run in one piece
   : "${LINES:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
   : "${EPOCHS:=6}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
@@ -53,7 +53,7 @@ common=(--resume --batch-size "$BATCH" --save-every 5m)
 
 # 4. The model itself, with a language of names, its confidence fitted on verified labels, in integers.
 penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" --pack "$out/validation" \
-  --mix 1,1,6,1 --preset names --epochs "$EPOCHS" --learning-rate "$RATE" --dropout 0.15 \
+  --mix 1,1,6,1 --preset names --epochs "$EPOCHS" --learning-rate "$RATE" --dropout 0.1 --augment 0.8 \
   ${FROM:+--from "$FROM"} ${TEACHER:+--teacher "$TEACHER"} --out "$out/run" "${common[@]}"
 penname export --checkpoint "$out/run" --out "$out/names" --name names \
   --language "$data/names_frequency.csv" --language-weight 0.5
