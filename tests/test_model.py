@@ -120,7 +120,7 @@ def test_origin_refuses_a_height_it_cannot_halve_three_times(preset: str) -> Non
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_height_that_leaves_no_row_is_refused(preset: str) -> None:
-    least = 32 if preset == "latin" else 16
+    least = 32 if preset in ("names", "latin") else 16
     network(preset, least)
     for height in (8, least - 1):
         with pytest.raises(OptionError, match=f"at least {least}, not {height}"):

@@ -45,9 +45,9 @@ def written(folder: Path, text: str) -> Path:
 def pack(folder: Path, seed: int = 0) -> Path:
     """Write a pack of 8 lines of noise, half of them for validation."""
     pixels = np.random.default_rng(seed)
-    with PackWriter(folder, Alphabet("AB"), ImageSpec(height=16, max_width=64), {}) as writer:
+    with PackWriter(folder, Alphabet("AB"), ImageSpec(height=32, max_width=64), {}) as writer:
         for i in range(8):
-            image = pixels.integers(0, 255, (16, 40)).astype(np.uint8)
+            image = pixels.integers(0, 255, (32, 40)).astype(np.uint8)
             split = "train" if i % 2 else "validation"
             writer.add(image, "AB", file=f"{i}.png", source="noise", split=split)
     return folder

@@ -303,7 +303,7 @@ class Recognizer:
         pool: ThreadPoolExecutor,
     ) -> dict[int, Reading]:
         """Return better readings for the doubtful lines, by a second look at them."""
-        second = self.model.second
+        second = self.model.second if self.second else None
         groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
         for index in self.decoder.doubtful(readings):
             if not isinstance(line := lines[index], str):
