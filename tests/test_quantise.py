@@ -63,7 +63,7 @@ def test_the_included_models_read_in_integers_what_they_read_in_floats(table: st
     ]
     pairs = list(zip(*(report.lines for report in reports), strict=True))
     assert len(pairs) >= 6
-    # Of 400 validation crops four read otherwise; the surest of them, QUENTIN, is among these 30.
+    # Of 400 validation crops one reads otherwise.
     differ = [a for a, b in pairs if a.hypothesis != b.hypothesis]
     assert all(line.confidence < 0.8 for line in differ)
     assert len(differ) <= len(pairs) // 30 + table.startswith("lines")
