@@ -190,6 +190,7 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
     assert third.second == folder.second
     for change, message in (
         ({"stride": 8}, r"other: its stride is 8, not 4; only a model"),
+        ({"alphabet": Alphabet("AB")}, r"other: its alphabet is 'AB', not .ABCDEF.*; only a model"),
         ({"image": replace(other.image, width_step=24)}, "multiples of 24 pixels, and .* of 32"),
     ):
         replace(other, **change).save()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from penname.cli import main
 from penname.errors import ModelError, OptionError
 from penname.line_image import decode, line_image, on_canvas
 from penname.model_folder import ModelFolder
-from penname.network import LINES, RUNTIMES, Network, load_network
+from penname.network import LINES, RUNTIMES, Network, load_later, load_network
 from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
@@ -141,3 +142,23 @@ def test_openvino_tells_nobody(tmp_path: Path) -> None:
     done = subprocess.run(run, capture_output=True, text=True, check=True, env=ours)
     assert done.stdout == "set()\n[]\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_that_come_first_together_load_a_network_once(
+    names: ModelFolder, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+
+    def load(file: Path) -> Network:
+        loaded.append(file)
+        time.sleep(0.05)
+        return lambda each: each[:, 0, 0]
+
+    monkeypatch.setitem(RUNTIMES, "onnxruntime", load)
+    later = load_later(names.onnx)
+    assert loaded == []
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(later, [images] * 4))
+    assert loaded == [names.onnx]
+    for each in found:
+        np.testing.assert_array_equal(each, images[:, 0, 0])

@@ -119,9 +119,9 @@ def weigh(
         every = [text for line in batch for text in line]
         row = np.repeat(np.arange(len(batch)), [len(line) for line in batch])
         padded = (_padded(look[start : start + TOGETHER]) for look in looks)
-        seen = [ctc.log_likelihood(log_probs, every, row) for log_probs in padded]
+        seen = np.array([ctc.log_likelihood(log_probs, every, row) for log_probs in padded])
         mean = np.logaddexp.reduce(seen) - np.log(len(looks))
-        likelihoods = np.logaddexp.reduce(AGREEING * np.array(seen)) / AGREEING
+        likelihoods = np.logaddexp.reduce(AGREEING * seen) / AGREEING
         with np.errstate(invalid="ignore"):  # a line without any possible text
             scale = _sums(mean, row, len(batch)) - _sums(likelihoods, row, len(batch))
         likelihoods += np.nan_to_num(scale)[row]

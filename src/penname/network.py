@@ -42,8 +42,14 @@ def load_network(file: Path, runtime: str = RUNTIME) -> Network:
 
 def load_later(file: Path, runtime: str = RUNTIME) -> Network:
     """Return the network in an ONNX file as `load_network` does, loaded when it is first run."""
-    loaded = cache(lambda: load_network(file, runtime))
-    return lambda images: loaded()(images)
+    loaded, loading = cache(lambda: load_network(file, runtime)), Lock()
+
+    def network(images: np.ndarray) -> np.ndarray:
+        with loading:  # threads that come first together would each load it
+            run = loaded()
+        return run(images)
+
+    return network
 
 
 def _onnxruntime(file: Path) -> Network:

@@ -310,7 +310,8 @@ class Recognizer:
                 image = at_height(line, second.height) if second else smaller(line)
                 groups[self.model.image.canvas_width(image.shape[1])][index] = image
         images = [list(group.values()) for group in groups.values()]
-        looks = pool.map(partial(self._run, self.second or self.network), images, groups)
+        run = partial(self._run, self.second or self.network)
+        looks = (pool.map if len(groups) > 1 else map)(run, images, groups)  # as in `_begun`
         again: dict[int, np.ndarray] = {}
         for group, look in zip(groups.values(), looks, strict=True):
             again.update(zip(group, look, strict=True))

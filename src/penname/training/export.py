@@ -88,11 +88,13 @@ def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
     Raises:
         ModelError: it writes other characters, in other frames, or needs other canvases.
     """
-    for what in ("alphabet", "stride"):
-        theirs, ours = getattr(other, what), getattr(folder, what)
+    for what, theirs, ours in (
+        ("alphabet", other.alphabet.characters, folder.alphabet.characters),
+        ("stride", other.stride, folder.stride),
+    ):
         if theirs != ours:
             raise ModelError(
-                f"{other.path}: its {what} is {theirs}, not {ours}; only a model that "
+                f"{other.path}: its {what} is {theirs!r}, not {ours!r}; only a model that "
                 "writes the same characters in the same frames can look again"
             )
     if folder.image.width_step % other.image.width_step:
