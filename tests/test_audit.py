@@ -51,20 +51,24 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
     model = bar_model(tmp_path_factory.mktemp("models") / "speaker")
     Language.build({"CAB": 60, "CAC": 2, "FEED": 9}, BARS).save(model.language)
     model = replace(
-        model, decoding=DecodingOptions(language_weight=0.7, certain=1.0, look_again=0.0)
+        model,
+        decoding=DecodingOptions(
+            language_weight=0.7, length_bonus=1.5, certain=1.0, look_again=0.0
+        ),
     )
     model.save()
     return Recognizer.load(model.path)
 
 
 def worth(reader: Recognizer, picture: np.ndarray, text: str) -> float:
-    """Return P(text | image) * P(text) ** weight, worked out line by line."""
+    """Return what `penname.beam` says a text is worth, worked out line by line."""
     image = line_image(picture, SPEC)
     log_probs = reader.network(on_canvas([image], SPEC.canvas_width(image.shape[1])))
     labels = BARS.encode(text)
     value = float(np.exp(ctc.log_likelihood(log_probs, [labels])[0]))
     if reader.decoder.language:
         value *= float(np.exp(reader.decoder.language.log_prob([labels])[0])) ** 0.7
+        value *= np.exp(1.5) ** len(text)
     return value
 
 

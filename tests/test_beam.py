@@ -10,7 +10,7 @@ import pytest
 
 from penname import beam
 from penname.alphabet import BLANK, Alphabet
-from penname.beam import AGREEING, DecodingOptions, search, weigh
+from penname.beam import AGREEING, DecodingOptions, log_pleasing, search, weigh
 from penname.ctc import frames_needed, log_likelihood
 from penname.language import Language
 from penname.lexicon import Lexicon
@@ -59,13 +59,13 @@ def textbook(
     worth, the end of the text not yet counted.
     """
 
-    size, weight = options.beam, options.language_weight
+    size = options.beam
 
     def likes(prefix: Labels) -> float:
         known = language.nothing
         for label in prefix:
             known = language.extend(known, np.array([label]))
-        return float(np.exp(weight * known.log_prob[0]))
+        return float(np.exp(log_pleasing([prefix], known.log_prob, options)[0]))
 
     beams: dict[Labels, tuple[float, float]] = {(): (1.0, 0.0)}
     for frame in np.exp(log_probs):
@@ -82,18 +82,19 @@ def textbook(
     return {prefix: sum(both) * likes(prefix) for prefix, both in beams.items()}
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("weight", "bonus"), [(0.0, 0.0), (0.3, 0.0), (1.0, 0.0), (0.5, 1.5)])
 @pytest.mark.parametrize("frames", [1, 2, 5])
 @pytest.mark.usefixtures("exact")
 def test_a_wide_search_finds_every_text_and_its_share(
-    language: Language, weight: float, frames: int
+    language: Language, weight: float, bonus: float, frames: int
 ) -> None:
     log_probs = random_log_probs(3, frames)
-    found = search(log_probs, language, DecodingOptions(language_weight=weight, **EVERYTHING))
+    options = DecodingOptions(language_weight=weight, length_bonus=bonus, **EVERYTHING)
+    found = search(log_probs, language, options)
     for line, candidates in zip(log_probs, found, strict=True):
         every = by_enumeration(line)
         likes = dict(zip(every, language.log_prob(list(every)), strict=True))
-        worth = {text: p * np.exp(weight * likes[text]) for text, p in every.items()}
+        worth = {t: p * np.exp(weight * likes[t] + bonus * len(t)) for t, p in every.items()}
         total = sum(worth.values())
         assert {c.labels: c.share for c in candidates} == {
             text: pytest.approx(worth[text] / total) for text in every
@@ -102,14 +103,15 @@ def test_a_wide_search_finds_every_text_and_its_share(
         assert shares == sorted(shares, reverse=True)
 
 
+@pytest.mark.parametrize("bonus", [0.0, 1.5])
 @pytest.mark.parametrize("characters", [1, 2, 3])
 @pytest.mark.parametrize("size", [1, 2, 5])
 @pytest.mark.usefixtures("exact")
 def test_a_narrow_search_ends_with_the_textbooks_prefixes(
-    language: Language, size: int, characters: int
+    language: Language, size: int, characters: int, bonus: float
 ) -> None:
     log_probs = random_log_probs(20, 8, scale=1.5, seed=size)
-    options = DecodingOptions(beam=size, characters=characters, candidates=size)
+    options = DecodingOptions(beam=size, characters=characters, candidates=size, length_bonus=bonus)
     for line, candidates in zip(log_probs, search(log_probs, language, options), strict=True):
         expected = textbook(line, language, options)
         assert {c.labels for c in candidates} == set(expected)
@@ -154,14 +156,14 @@ def test_several_looks_are_worth_their_power_mean(
     words: list[Labels] = [(1, 2), (3, 1, 2), (2, 2)]
     texts = words if strict else [*words, (1, 2, 1), ()]
     heard = language.with_words(language.words, strict=strict)
-    options = DecodingOptions(language_weight=0.5, candidates=2)
+    options = DecodingOptions(language_weight=0.5, length_bonus=0.5, candidates=2)
     others = [random_log_probs(1, frames, seed=9)[0] for frames in (4, 7, 5)]
     lines = [[*others[:2], look, others[2]] for look in looks]
     found = weigh(lines, [words, texts[1:], texts, texts], heard, options)[2]
     agreed = {t: sum(s[t] ** AGREEING for s in seen) ** (1 / AGREEING) for t in texts}
     together = sum(s[t] / 2 for s in seen for t in texts) / sum(agreed.values())
     chances = {text: worth * together for text, worth in agreed.items()}
-    likes = np.exp(0.5 * heard.log_prob(texts))
+    likes = np.exp(0.5 * heard.log_prob(texts) + 0.5 * np.array([len(text) for text in texts]))
     worth = {text: chances[text] * like for text, like in zip(texts, likes, strict=True)}
     best = sorted(texts, key=lambda text: worth[text], reverse=True)
     assert [candidate.labels for candidate in found] == best[:2]

@@ -156,10 +156,11 @@ def test_language_and_calibration_are_exported_with_the_network_or_not_at_all(
     folder = export_model(tmp_path / "run", tmp_path / "model", "mine", language=names)
     assert folder.decoding == DecodingOptions()
     assert ModelFolder.load(folder.path).language.exists()
+    decoding = DecodingOptions(language_weight=0.7, length_bonus=1.5)
     weighed = export_model(
-        tmp_path / "run", tmp_path / "weighed", "mine", language=names, language_weight=0.7
+        tmp_path / "run", tmp_path / "weighed", "mine", language=names, decoding=decoding
     )
-    assert ModelFolder.load(weighed.path).decoding == DecodingOptions(language_weight=0.7)
+    assert ModelFolder.load(weighed.path).decoding == decoding
     before = (folder.path / "model.json").read_bytes()
     (tmp_path / "truth.csv").write_text("file,text\nnone.png,A\n")
     with pytest.raises(GroundTruthError, match="too few to calibrate"):

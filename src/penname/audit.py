@@ -30,6 +30,7 @@ import numpy as np
 
 from penname import ctc, metrics
 from penname.alphabet import Alphabet, nfc
+from penname.beam import log_pleasing
 from penname.errors import GroundTruthError
 from penname.fingerprint import fingerprint, near_pairs
 from penname.ground_truth.cleaning import MARKERS, CleaningOptions, clean_text
@@ -197,8 +198,7 @@ def _times_likelier(recognizer: Recognizer, image: Grey, text: str, other: str) 
     worth = ctc.log_likelihood(log_probs, labels)
     decoder = recognizer.decoder
     if decoder.language and decoder.options:
-        pleasing = decoder.language.log_prob(labels)
-        worth = worth + decoder.options.language_weight * pleasing
+        worth = worth + log_pleasing(labels, decoder.language.log_prob(labels), decoder.options)
     return exp(min(worth[0] - worth[1], MOST))
 
 

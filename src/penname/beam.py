@@ -1,8 +1,9 @@
 """CTC prefix beam search in NumPy, with a language, over the lines of a batch at once.
 
-A text is worth P(text | image) * P(text) ** weight: the first summed over all alignments, the
-second from a `Language`. The search (Hannun et al. 2014, algorithm 1) keeps, frame by frame, the
-best prefixes of each line; the texts it ends with are scored again, exactly.
+A text is worth P(text | image) * P(text) ** weight * e ** (bonus * characters): the first summed
+over all alignments, the second from a `Language`. The bonus makes up for what each character costs
+by the second (Hannun et al. 2014, for words). Their search (algorithm 1) keeps, frame by frame,
+the best prefixes of each line; the texts it ends with are scored again, exactly.
 
 Worth is kept as it is, not as a logarithm, scaled to 1 for the best prefix of each line.
 """
@@ -41,6 +42,7 @@ class DecodingOptions:
     """How texts are found in what the network gives."""
 
     language_weight: float = option(0.4, "weight of log P(text) beside log P(text | image)")
+    length_bonus: float = option(0.0, "what each character adds to the log of a text's worth")
     beam: int = option(32, "prefixes kept per line and frame")
     characters: int = option(8, "characters tried per frame, the likeliest")
     candidates: int = option(6, "texts scored exactly per line")
@@ -125,9 +127,18 @@ def weigh(
         with np.errstate(invalid="ignore"):  # a line without any possible text
             scale = _sums(mean, row, len(batch)) - _sums(likelihoods, row, len(batch))
         likelihoods += np.nan_to_num(scale)[row]
-        pleasing = options.language_weight * language.log_prob(every)
+        pleasing = log_pleasing(every, language.log_prob(every), options)
         found += _candidates(every, row, likelihoods, pleasing, lines=len(batch), language=language)
     return [line[: options.candidates] for line in found]
+
+
+def log_pleasing(
+    texts: Sequence[Sequence[int] | np.ndarray], log_prob: np.ndarray, options: DecodingOptions
+) -> np.ndarray:
+    """Return the logarithm of what texts of these log P(text) are worth, before any image."""
+    lengths = np.array([len(text) for text in texts])
+    pleasing: np.ndarray = options.language_weight * log_prob + options.length_bonus * lengths
+    return pleasing
 
 
 def _sums(logarithms: np.ndarray, row: np.ndarray, lines: int) -> np.ndarray:
@@ -161,11 +172,11 @@ def _search_batch(
         steps.append((beams.came, beams.added))
     ended = language.extend(beams.known, np.full(beams.last.shape, language.end))
     step = ended.log_prob - beams.known.log_prob
-    worth = (beams.blank + beams.label) * _pleasing(step, options.language_weight)  # (N, B)
+    worth = (beams.blank + beams.label) * _pleasing(step, options)  # (N, B)
     kept = np.flatnonzero(_kept(worth, options.candidates))
     texts, row = _texts(steps, kept), kept // worth.shape[1]
     likelihoods = ctc.log_likelihood(log_probs, texts, row)
-    pleasing = options.language_weight * ended.log_prob.take(kept)
+    pleasing = log_pleasing(texts, ended.log_prob.take(kept), options)
     return _candidates(texts, row, likelihoods, pleasing, lines=len(log_probs), language=language)
 
 
@@ -188,9 +199,10 @@ def _texts(steps: list[tuple[np.ndarray, np.ndarray]], kept: np.ndarray) -> list
     return [tuple(text[text != BLANK].tolist()) for text in labels]
 
 
-def _pleasing(log_prob: np.ndarray, weight: float) -> np.ndarray:
-    """Return P ** weight; what is impossible stays so with weight 0."""
-    return np.asarray(np.exp(max(weight, TINY) * log_prob))
+def _pleasing(log_prob: np.ndarray, options: DecodingOptions, characters: int = 0) -> np.ndarray:
+    """Return what that many characters of P are worth; none are when P is 0, with weight 0 too."""
+    weight, bonus = max(options.language_weight, TINY), options.length_bonus * characters
+    return np.asarray(np.exp(weight * log_prob + bonus))
 
 
 def _kept(worth: np.ndarray, candidates: int) -> np.ndarray:
@@ -277,15 +289,20 @@ def _advance(
     worth *= frame.take(line + symbols)[:, None, :]  # (N, B, 1 + K)
     blank, new = worth[:, :, 0].copy(), worth[:, :, 1:]  # `new` is a view
     new[new < (IMPROBABLE if language.strict else NEGLIGIBLE)] = 0.0
-    _meet(beams, again, label, worth, options.language_weight)
+    _meet(beams, again, label, worth, options)
     worth[:, :, 0] += label
-    if label.shape[1] == options.beam:  # the language makes nothing worth more
-        worth[worth < worth[:, :, 0].min(axis=1)[:, None, None]] = 0.0
+    if label.shape[1] == options.beam:  # nothing makes a new one worth more than the bonus
+        least = worth[:, :, 0].min(axis=1) * np.exp(-options.length_bonus)
+        new[new < least[:, None, None]] = 0.0
     return _best(beams, blank, label, worth, symbols, language, options)
 
 
 def _meet(
-    beams: _Beams, again: np.ndarray, label: np.ndarray, worth: np.ndarray, weight: float
+    beams: _Beams,
+    again: np.ndarray,
+    label: np.ndarray,
+    worth: np.ndarray,
+    options: DecodingOptions,
 ) -> None:
     """Move what extensions are worth, (N, B, 1 + K), to the label (N, B) of prefixes they are.
 
@@ -300,7 +317,7 @@ def _meet(
     prefix = before // slots * slots + met % slots
     extension = before * width + again.argmax(axis=2).take(prefix)
     step = beams.known.log_prob.take(prefix) - beams.known.log_prob.take(before)
-    label.reshape(-1)[prefix] += worth.take(extension) * _pleasing(step, weight)
+    label.reshape(-1)[prefix] += worth.take(extension) * _pleasing(step, options, 1)
     worth.put(extension, 0.0)
 
 
@@ -321,7 +338,7 @@ def _best(
     if len(tried):
         before = beams.known.take(tried // width)
         extended = language.extend(before, symbols.take(tried))
-        pleasing = _pleasing(extended.log_prob - before.log_prob, options.language_weight)
+        pleasing = _pleasing(extended.log_prob - before.log_prob, options, 1)
         worth.put(tried, worth.take(tried) * pleasing)
         prefixes = beams.known.and_then(extended)
         source[tried] = lines * slots + np.arange(len(tried))

@@ -30,6 +30,14 @@ def flags(sub: argparse.ArgumentParser) -> None:
         help="how much these texts count beside the picture (default: %(default)s)",
     )
     sub.add_argument(
+        "--length-bonus",
+        type=float,
+        default=DecodingOptions.length_bonus,
+        metavar="NATS",
+        help="what each character adds to the log of a text's worth, against texts that are too "
+        "short (default: %(default)s)",
+    )
+    sub.add_argument(
         "--second",
         metavar="MODEL",
         help="let the network of this model (of two, the second) look again at what is doubtful",
@@ -53,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         arguments.name,
         language=arguments.language,
-        language_weight=arguments.language_weight,
+        decoding=DecodingOptions(arguments.language_weight, arguments.length_bonus),
         second=arguments.second,
         calibration=arguments.calibrate,
     )

@@ -42,7 +42,7 @@ def export_model(
     name: str,
     *,
     language: Path | None = None,
-    language_weight: float = DecodingOptions.language_weight,
+    decoding: DecodingOptions | None = None,
     second: str | Path | None = None,
     calibration: Sequence[Path] = (),
 ) -> ModelFolder:
@@ -53,13 +53,13 @@ def export_model(
         out: the model folder; files of an earlier export are replaced, `card.md` is left alone.
         name: what the model calls itself.
         language: a CSV file name,count of texts that decoding prefers.
-        language_weight: how much log P(text) counts beside log P(text | image).
+        decoding: how texts are found with the language; None is the usual way.
         second: a model whose network looks again at what is doubtful, the second one where that
             model has two; it needs a language.
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
-        OptionError: a weight below 0, or a second look without a language.
+        OptionError: a second look without a language.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
         ModelError: the language cannot be built from its table, there is no such second model, or
             it cannot look again (`with_second`).
@@ -73,7 +73,7 @@ def export_model(
         folder = _network(training, exported, Path(partial), name)
         if language:
             build_language(language, folder.alphabet, folder.language)
-            folder = replace(folder, decoding=DecodingOptions(language_weight))
+            folder = replace(folder, decoding=decoding or DecodingOptions())
             if second:
                 folder = with_second(folder, ModelFolder.load(second))
             folder.save()
