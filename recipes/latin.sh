@@ -44,6 +44,7 @@ penname export --checkpoint "$out/second/run" --out "$out/second/latin" --name l
 penname quantise "$out/second/latin" --pictures "$out/lines-train.parquet"
 network "$out" 64 "$EPOCHS" "${FROM:-}"
 penname export --checkpoint "$out/run" --out "$out/latin" --name latin --language "$out/texts.csv" \
+  --language-weight 0.5 --length-bonus 1.6 \
   --second "$out/second/latin"
 penname quantise "$out/latin" --pictures "$out/lines-train.parquet" --calibrate "$out/lines-validation.parquet"
 for name in lines places words; do
