@@ -1,4 +1,4 @@
-"""OpenVINO reads as ONNX Runtime does, and tells nobody."""
+"""OpenVINO reads as ONNX Runtime does, and tells nobody; a line alone reads as in a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from penname.cli import main
 from penname.errors import ModelError, OptionError
 from penname.line_image import decode, line_image, on_canvas
 from penname.model_folder import ModelFolder
-from penname.network import LINES, RUNTIMES, Network, load_later, load_network
+from penname.network import (
+    ALONE,
+    LINES,
+    RUNTIMES,
+    Network,
+    _session,
+    load_later,
+    load_network,
+)
 from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
@@ -64,6 +72,25 @@ def test_both_runtimes_give_the_same_probabilities(name: str, folder: str, limit
         same += [*(one.argmax(axis=1) == other.argmax(axis=1))]
     assert np.mean(off) < limit
     assert np.mean(same) > 0.985
+
+
+def test_a_line_alone_takes_two_threads_and_reads_the_same(
+    names: ModelFolder, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def session(file: Path, count: int) -> Network:
+        threads.append(count)
+        return _session(file, count)
+
+    monkeypatch.setattr("penname.network._session", session)
+    monkeypatch.setattr("penname.network.cores", lambda: 16)
+    network = load_network(names.onnx)
+    together = network(images)
+    assert threads == [1]
+    alone = np.concatenate([network(images[i : i + 1]) for i in range(len(images))])
+    assert threads == [1, ALONE]
+    np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-5)
 
 
 def test_a_line_reads_the_same_alone_and_in_a_batch(network: Network, images: np.ndarray) -> None:
