@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From the data folder to the model folder `latin`: recipes/latin.sh DATA OUT
 #
-# Two networks, for lines of 64 pixels and, for the second look at what is doubtful, of 48. Can be
+# Two networks, for lines of 64 pixels and, for another look at what is doubtful, of 48. Can be
 # stopped at any moment and started again. LINES (synthetic ones), EPOCHS, SECOND_EPOCHS, BATCH, RATE
 # and FROM, a model that the first network starts from, can be set from outside. On one H100 an epoch
 # of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two

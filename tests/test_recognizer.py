@@ -335,17 +335,17 @@ def said(frames: list[tuple[str, float]], width: int) -> Network:
     return network
 
 
-def both(first: float, second: float) -> float:
-    """Return the probability of the one of two texts to which two looks give these."""
+def agreed(*looks: float) -> float:
+    """Return the probability of the one of two texts to which looks give these."""
     one, other = (
-        math.pow(a**AGREEING + b**AGREEING, 1 / AGREEING)
-        for a, b in ((first, second), (1 - first, 1 - second))
+        math.pow(sum(share**AGREEING for share in shares), 1 / AGREEING)
+        for shares in (looks, [1 - share for share in looks])
     )
     return one / (one + other)
 
 
 @pytest.mark.parametrize(
-    ("look_again", "text", "share"), [(0.0, "AC", 0.6), (0.7, "AD", both(0.4, 0.9))]
+    ("look_again", "text", "share"), [(0.0, "AC", 0.6), (0.7, "AD", agreed(0.4, 0.9))]
 )
 def test_a_doubtful_line_is_looked_at_again(
     searching: Recognizer, look_again: float, text: str, share: float
@@ -357,7 +357,7 @@ def test_a_doubtful_line_is_looked_at_again(
     found = recognizer.read_lines([line, line])
     assert [p.text for p in found] == [text, text]
     assert [p.confidence for p in found] == pytest.approx([share, share], abs=1e-6)
-    other = 0.4 if not look_again else both(0.6, 0.1)
+    other = 0.4 if not look_again else agreed(0.6, 0.1)
     assert [a.confidence for a in found[0].alternatives[:1]] == pytest.approx([other], abs=1e-6)
     assert "".join(c.character for c in found[0].characters) == text
     assert inputs == [(2, 1, 48, 128), (2, 1, 48, 96)][: 1 + (look_again > 0)]
@@ -372,9 +372,22 @@ def test_a_second_network_looks_again_at_the_same_line(searching: Recognizer) ->
     line, certain = bars("CAFF")[:, :104], bars("CAFF")[:, :44]  # on canvases of 128 and 64
     found = Recognizer(model, first, second=second).read_lines([line, certain, line])
     assert [p.text for p in found] == ["AD", "A", "AD"]
-    assert [p.confidence for p in found[::2]] == pytest.approx([both(0.4, 0.9)] * 2, abs=1e-6)
+    assert [p.confidence for p in found[::2]] == pytest.approx([agreed(0.4, 0.9)] * 2, abs=1e-6)
     assert sorted(inputs) == [(1, 1, 48, 64), (2, 1, 48, 128)]
     assert again == [(2, 1, 36, 96)]  # they are 78 wide
+
+
+def test_what_two_networks_doubt_is_drawn_smaller_for_the_first(searching: Recognizer) -> None:
+    smaller = said([("A", 1), ("C", 0.02)], 96)
+    first, inputs = looks(said([("A", 1), ("C", 0.6)], 128), smaller)
+    second, again = looks(said([("B", 1)], 128), said([("A", 1), ("C", 0.45)], 96))
+    other = Second("other", "", height=36)
+    model = replace(searching.model, decoding=DecodingOptions(language_weight=0.0), second=other)
+    (found,) = Recognizer(model, first, second=second).read_lines([bars("CAFF")[:, :104]])
+    assert found.text == "AD"
+    assert found.confidence == pytest.approx(agreed(0.4, 0.55, 0.98), abs=1e-6)
+    assert inputs == [(1, 1, 48, 128), (1, 1, 48, 96)]
+    assert again == [(1, 1, 36, 96)]
 
 
 def test_a_certain_reading_is_not_searched(

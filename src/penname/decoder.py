@@ -2,13 +2,13 @@
 
 A greedy reading that is certain stays. The others are searched for, with the language of the
 model. What is doubtful then can be looked at once more, by another network or as a line image
-drawn a little smaller, and its texts are weighed by both looks.
+drawn a little smaller, and its texts are weighed by all looks so far.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,26 +80,27 @@ class Decoder:
         return self._readings(greedy, texts, lines)
 
     def doubtful(self, readings: Mapping[int, Reading]) -> list[int]:
-        """Return the lines that are worth a second look."""
+        """Return the lines that are worth another look."""
         least = self.options.look_again if self.language and self.options else 0.0
         return [i for i, reading in readings.items() if reading.share < least]
 
-    def both(
-        self, readings: Mapping[int, Reading], first: Lines, second: Lines
+    def weighed(
+        self, readings: Mapping[int, Reading], looks: Sequence[Lines]
     ) -> dict[int, Reading]:
-        """Return readings for the lines that have a second look, by both looks."""
+        """Return readings for the lines of the last look, by all looks."""
         assert self.language, "a line is doubtful to a search alone"
         assert self.options, "a line is doubtful to a search alone"
-        found = search(list(second.values()), self.language, self.options)
+        last = looks[-1]
+        found = search(list(last.values()), self.language, self.options)
         labels: dict[int, list[tuple[int, ...]]] = {}
-        for index, more in zip(second, found, strict=True):
+        for index, more in zip(last, found, strict=True):
             seen = [*readings[index].texts, *more]
             if each := list(dict.fromkeys(text.labels for text in seen if text.share)):
                 labels[index] = each
-        looks = [[look[index] for index in labels] for look in (first, second)]
-        weighed = weigh(looks, list(labels.values()), self.language, self.options)
+        seen_so = [[look[index] for index in labels] for look in looks]
+        weighed = weigh(seen_so, list(labels.values()), self.language, self.options)
         texts = dict(zip(labels, weighed, strict=True))
-        return self._readings(readings, texts, first)
+        return self._readings(readings, texts, looks[0])
 
     def _readings(
         self, before: Mapping[int, Reading], texts: Mapping[int, list[Candidate]], lines: Lines

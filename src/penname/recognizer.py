@@ -117,8 +117,8 @@ class Recognizer:
     Args:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
-        second: the function of `model.second`, which looks again at doubtful lines. Where a model
-            has none they are drawn smaller and `network` looks again.
+        second: the function of `model.second`, which looks again at doubtful lines. What is still
+            doubtful, or all of it where a model has none, is drawn smaller for `network`.
         threads: batches that are in the network at a time; 0 is one for each core.
         runtime: what runs the network (`penname.network.RUNTIMES`).
 
@@ -277,7 +277,16 @@ class Recognizer:
             log_probs.update(zip(batch, rows, strict=True))
             readings.update(zip(batch, self.decoder.greedy(rows), strict=True))
         readings |= self.decoder.searched(readings, log_probs)
-        readings |= self._looked_again(readings, log_probs, window.lines, pool)
+        looks = [log_probs]
+        for network, drawn in self._more_looks():
+            doubtful = {
+                i: drawn(line)
+                for i in self.decoder.doubtful(readings)
+                if not isinstance(line := window.lines[i], str)
+            }
+            if doubtful:
+                looks.append(self._look(network, doubtful, pool))
+                readings |= self.decoder.weighed(readings, looks)
         for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
@@ -295,27 +304,26 @@ class Recognizer:
             )
         return log_probs
 
-    def _looked_again(
-        self,
-        readings: dict[int, Reading],
-        log_probs: dict[int, np.ndarray],
-        lines: list[Grey | str],
-        pool: ThreadPoolExecutor,
-    ) -> dict[int, Reading]:
-        """Return better readings for the doubtful lines, by a second look at them."""
-        second = self.model.second if self.second else None
+    def _more_looks(self) -> Iterator[tuple[Network, Callable[[Grey], Grey]]]:
+        """Yield the networks that look again, one after the other, and how lines are drawn."""
+        if self.second and self.model.second:
+            yield self.second, partial(at_height, height=self.model.second.height)
+        yield self.network, smaller
+
+    def _look(
+        self, network: Network, lines: dict[int, Grey], pool: ThreadPoolExecutor
+    ) -> dict[int, np.ndarray]:
+        """Return a network's log_probs (T, C) for each of the line images."""
         groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
-        for index in self.decoder.doubtful(readings):
-            if not isinstance(line := lines[index], str):
-                image = at_height(line, second.height) if second else smaller(line)
-                groups[self.model.image.canvas_width(image.shape[1])][index] = image
+        for index, line in lines.items():
+            groups[self.model.image.canvas_width(line.shape[1])][index] = line
         images = [list(group.values()) for group in groups.values()]
-        run = partial(self._run, self.second or self.network)
+        run = partial(self._run, network)
         looks = (pool.map if len(groups) > 1 else map)(run, images, groups)  # as in `_begun`
-        again: dict[int, np.ndarray] = {}
+        found: dict[int, np.ndarray] = {}
         for group, look in zip(groups.values(), looks, strict=True):
-            again.update(zip(group, look, strict=True))
-        return self.decoder.both(readings, log_probs, again) if again else {}
+            found.update(zip(group, look, strict=True))
+        return found
 
     def _prediction(self, reading: Reading, line: Grey) -> Prediction:
         """Return the prediction for a line image, its file to be filled in."""
