@@ -98,8 +98,8 @@ def _openvino(file: Path) -> Network:
     with a size left open OpenVINO 2026.4 computes 8-bit networks wrongly.
     """
     core = _import_openvino().Core()
-    alone = _Fixed(core, file, 1, 1)  # a second stream doubles what a lone line takes
-    together = _Fixed(core, file, LINES, cores())
+    alone = _of_size(core, file, 1, 1)  # a second stream doubles what a lone line takes
+    together = _of_size(core, file, LINES, cores())
 
     def network(images: np.ndarray) -> np.ndarray:
         parts = []
@@ -128,50 +128,36 @@ def _import_openvino() -> Any:
     return openvino
 
 
-class _Fixed:
-    """A network for batches of one size, compiled when it is first run.
+def _of_size(core: Any, file: Path, lines: int, streams: int) -> Network:
+    """Return the network for batches of at most `lines`, compiled when it is first run.
 
-    Args:
-        core: OpenVINO's `Core`.
-        file: the ONNX file.
-        lines: the size.
-        streams: batches that it runs at a time, each on one thread.
+    It runs `streams` batches at a time, each on one thread. Precision is OpenVINO's choice: what is
+    not in 8 bits runs in bf16 where the processor computes that itself, and in float32 elsewhere.
 
     Raises:
         ModelError: when the file is damaged.
     """
+    try:
+        model = core.read_model(str(file))
+        model.reshape([lines, *list(model.input().partial_shape)[1:]])
+    except RuntimeError as error:
+        raise ModelError(f"{file}: {error}; export the model again") from error
 
-    def __init__(self, core: Any, file: Path, lines: int, streams: int) -> None:
-        self._core = core
-        self._lines = lines
-        self._streams = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
-        self._compiled: Any = None
-        self._compiling = Lock()
-        try:
-            self._model = core.read_model(str(file))
-            self._model.reshape([lines, *list(self._model.input().partial_shape)[1:]])
-        except RuntimeError as error:
-            raise ModelError(f"{file}: {error}; export the model again") from error
+    def compiled() -> Network:
+        options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
+        program = core.compile_model(model, "CPU", options)
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return log_probs of at most as many images as the batch holds."""
-        batch = images
-        if len(images) < self._lines:
-            batch = np.full((self._lines, *images.shape[1:]), PAPER, np.uint8)
-            batch[: len(images)] = images
-        request = self._network().create_infer_request()
-        return np.asarray(request.infer({"images": batch})["log_probs"][: len(images)])
+        def network(images: np.ndarray) -> np.ndarray:
+            batch = images
+            if len(images) < lines:
+                batch = np.full((lines, *images.shape[1:]), PAPER, np.uint8)
+                batch[: len(images)] = images
+            request = program.create_infer_request()
+            return np.asarray(request.infer({"images": batch})["log_probs"][: len(images)])
 
-    def _network(self) -> Any:
-        """Return the compiled network.
+        return network
 
-        Precision is OpenVINO's choice: what is not in 8 bits runs in bf16 where the processor
-        computes that itself, and in float32 elsewhere.
-        """
-        with self._compiling:
-            if self._compiled is None:
-                self._compiled = self._core.compile_model(self._model, "CPU", self._streams)
-            return self._compiled
+    return _later(compiled)
 
 
 RUNTIMES = {"onnxruntime": _onnxruntime, "openvino": _openvino}
