@@ -65,7 +65,7 @@ def textbook(
         known = language.nothing
         for label in prefix:
             known = language.extend(known, np.array([label]))
-        return float(np.exp(log_pleasing([prefix], known.log_prob, options)[0]))
+        return float(np.exp(log_pleasing(known.log_prob, len(prefix), options)[0]))
 
     beams: dict[Labels, tuple[float, float]] = {(): (1.0, 0.0)}
     for frame in np.exp(log_probs):

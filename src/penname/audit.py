@@ -198,7 +198,8 @@ def _times_likelier(recognizer: Recognizer, image: Grey, text: str, other: str) 
     worth = ctc.log_likelihood(log_probs, labels)
     decoder = recognizer.decoder
     if decoder.language and decoder.options:
-        worth = worth + log_pleasing(labels, decoder.language.log_prob(labels), decoder.options)
+        log_prob, characters = decoder.language.log_prob(labels), list(map(len, labels))
+        worth = worth + log_pleasing(log_prob, characters, decoder.options)
     return exp(min(worth[0] - worth[1], MOST))
 
 

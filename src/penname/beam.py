@@ -127,18 +127,21 @@ def weigh(
         with np.errstate(invalid="ignore"):  # a line without any possible text
             scale = _sums(mean, row, len(batch)) - _sums(likelihoods, row, len(batch))
         likelihoods += np.nan_to_num(scale)[row]
-        pleasing = log_pleasing(every, language.log_prob(every), options)
+        pleasing = log_pleasing(language.log_prob(every), list(map(len, every)), options)
         found += _candidates(every, row, likelihoods, pleasing, lines=len(batch), language=language)
     return [line[: options.candidates] for line in found]
 
 
 def log_pleasing(
-    texts: Sequence[Sequence[int] | np.ndarray], log_prob: np.ndarray, options: DecodingOptions
+    log_prob: np.ndarray, characters: int | Sequence[int], options: DecodingOptions
 ) -> np.ndarray:
-    """Return the logarithm of what texts of these log P(text) are worth, before any image."""
-    lengths = np.array([len(text) for text in texts])
-    pleasing: np.ndarray = options.language_weight * log_prob + options.length_bonus * lengths
-    return pleasing
+    """Return the logarithm of what texts, or parts, are worth before any image.
+
+    `log_prob` is the language's and `characters` how many they are, each or all alike. What is
+    impossible stays so with weight 0.
+    """
+    weight = max(options.language_weight, TINY)
+    return np.asarray(weight * log_prob + options.length_bonus * np.asarray(characters))
 
 
 def _sums(logarithms: np.ndarray, row: np.ndarray, lines: int) -> np.ndarray:
@@ -172,11 +175,11 @@ def _search_batch(
         steps.append((beams.came, beams.added))
     ended = language.extend(beams.known, np.full(beams.last.shape, language.end))
     step = ended.log_prob - beams.known.log_prob
-    worth = (beams.blank + beams.label) * _pleasing(step, options)  # (N, B)
+    worth = (beams.blank + beams.label) * np.exp(log_pleasing(step, 0, options))  # (N, B)
     kept = np.flatnonzero(_kept(worth, options.candidates))
     texts, row = _texts(steps, kept), kept // worth.shape[1]
     likelihoods = ctc.log_likelihood(log_probs, texts, row)
-    pleasing = log_pleasing(texts, ended.log_prob.take(kept), options)
+    pleasing = log_pleasing(ended.log_prob.take(kept), list(map(len, texts)), options)
     return _candidates(texts, row, likelihoods, pleasing, lines=len(log_probs), language=language)
 
 
@@ -197,12 +200,6 @@ def _texts(steps: list[tuple[np.ndarray, np.ndarray]], kept: np.ndarray) -> list
         column[:] = added.take(kept)
         kept = came.take(kept)
     return [tuple(text[text != BLANK].tolist()) for text in labels]
-
-
-def _pleasing(log_prob: np.ndarray, options: DecodingOptions, characters: int = 0) -> np.ndarray:
-    """Return what that many characters of P are worth; none are when P is 0, with weight 0 too."""
-    weight, bonus = max(options.language_weight, TINY), options.length_bonus * characters
-    return np.asarray(np.exp(weight * log_prob + bonus))
 
 
 def _kept(worth: np.ndarray, candidates: int) -> np.ndarray:
@@ -317,7 +314,7 @@ def _meet(
     prefix = before // slots * slots + met % slots
     extension = before * width + again.argmax(axis=2).take(prefix)
     step = beams.known.log_prob.take(prefix) - beams.known.log_prob.take(before)
-    label.reshape(-1)[prefix] += worth.take(extension) * _pleasing(step, options, 1)
+    label.reshape(-1)[prefix] += worth.take(extension) * np.exp(log_pleasing(step, 1, options))
     worth.put(extension, 0.0)
 
 
@@ -338,8 +335,8 @@ def _best(
     if len(tried):
         before = beams.known.take(tried // width)
         extended = language.extend(before, symbols.take(tried))
-        pleasing = _pleasing(extended.log_prob - before.log_prob, options, 1)
-        worth.put(tried, worth.take(tried) * pleasing)
+        step = extended.log_prob - before.log_prob
+        worth.put(tried, worth.take(tried) * np.exp(log_pleasing(step, 1, options)))
         prefixes = beams.known.and_then(extended)
         source[tried] = lines * slots + np.arange(len(tried))
 

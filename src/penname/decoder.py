@@ -97,8 +97,8 @@ class Decoder:
             seen = [*readings[index].texts, *more]
             if each := list(dict.fromkeys(text.labels for text in seen if text.share)):
                 labels[index] = each
-        seen_so = [[look[index] for index in labels] for look in looks]
-        weighed = weigh(seen_so, list(labels.values()), self.language, self.options)
+        frames = [[look[index] for index in labels] for look in looks]
+        weighed = weigh(frames, list(labels.values()), self.language, self.options)
         texts = dict(zip(labels, weighed, strict=True))
         return self._readings(readings, texts, looks[0])
 
