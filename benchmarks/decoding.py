@@ -26,6 +26,7 @@ import numpy as np
 
 from penname import metrics
 from penname.alphabet import nfc
+from penname.beam import DecodingOptions, log_pleasing
 from penname.calibrate import fit
 from penname.decoder import Decoder
 from penname.ground_truth.sources import SourceOptions, read_sources
@@ -129,7 +130,9 @@ def _cross_fitted(confidences: np.ndarray, right: np.ndarray) -> np.ndarray:
     return calibrated
 
 
-def best_of_all(words: Lexicon, log_probs: np.ndarray, weight: float) -> tuple[str, float]:
+def best_of_all(
+    words: Lexicon, log_probs: np.ndarray, options: DecodingOptions
+) -> tuple[str, float]:
     """Return the name worth most of all in log_probs (T, C), and the logarithm of its worth.
 
     Forward over the whole tree: blank[node] and label[node] are the chances of the paths that wrote
@@ -151,7 +154,11 @@ def best_of_all(words: Lexicon, log_probs: np.ndarray, weight: float) -> tuple[s
         blank, label, scale = blank / largest, label / largest, scale + np.log(largest)
     with np.errstate(divide="ignore"):
         chance = np.log((blank + label)[parent[ends]]) + scale
-    worth = chance + weight * np.log(words.counts[ends] / words.counts[ends].sum())
+    characters = np.zeros(len(symbol) + 1, dtype=int)
+    for node, before in enumerate(parent, 1):
+        characters[node] = characters[before] + 1
+    log_prob = np.log(words.counts[ends] / words.counts[ends].sum())
+    worth = chance + log_pleasing(log_prob, characters[parent[ends]], options)
     best, text = int(worth.argmax()), ""
     node = int(parent[ends][best])
     while node:
@@ -166,8 +173,8 @@ def agreement(bench: Bench, strict: Recognizer) -> list[list[float]]:
     for image, text in zip(bench.images, bench.read(strict)[0], strict=True):
         width = strict.model.image.canvas_width(image.shape[1])
         log_probs = strict.network(on_canvas([image], width))[0]
-        weight = strict.decoder.options.language_weight
-        best, worth = best_of_all(strict.decoder.language.words, log_probs, weight)
+        decoder = strict.decoder
+        best, worth = best_of_all(decoder.language.words, log_probs, decoder.options)
         found.append((worth, best == text))
     return [
         [limit, sum(w > limit for w, _ in found), sum(same for w, same in found if w > limit)]
