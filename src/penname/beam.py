@@ -42,7 +42,7 @@ class DecodingOptions:
     """How texts are found in what the network gives."""
 
     language_weight: float = option(0.4, "weight of log P(text) beside log P(text | image)")
-    length_bonus: float = option(0.0, "what each character adds to the log of a text's worth")
+    length_bonus: float = option(0.0, "nats that each character adds to a text's worth")
     beam: int = option(32, "prefixes kept per line and frame")
     characters: int = option(8, "characters tried per frame, the likeliest")
     candidates: int = option(6, "texts scored exactly per line")
@@ -53,8 +53,13 @@ class DecodingOptions:
         for name in ("beam", "characters", "candidates"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; it is at least 1")
-        if self.language_weight < 0:
+        if not 0 <= self.language_weight < np.inf:
             raise OptionError(f"language_weight is {self.language_weight}; it is at least 0")
+        if not np.isfinite(self.length_bonus):
+            raise OptionError(f"length_bonus is {self.length_bonus}; it is a finite number")
+        for name in ("certain", "look_again"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)

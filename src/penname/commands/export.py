@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from penname.beam import DecodingOptions
 from penname.commands.common import out_flag
+from penname.options import add_flags, from_flags
 
 if TYPE_CHECKING:
     import argparse
@@ -23,21 +24,6 @@ def flags(sub: argparse.ArgumentParser) -> None:
         "--language", type=Path, metavar="FILE", help="let decoding prefer these texts: name,count"
     )
     sub.add_argument(
-        "--language-weight",
-        type=float,
-        default=DecodingOptions.language_weight,
-        metavar="WEIGHT",
-        help="how much these texts count beside the picture (default: %(default)s)",
-    )
-    sub.add_argument(
-        "--length-bonus",
-        type=float,
-        default=DecodingOptions.length_bonus,
-        metavar="NATS",
-        help="what each character adds to the log of a text's worth, against texts that are too "
-        "short (default: %(default)s)",
-    )
-    sub.add_argument(
         "--second",
         metavar="MODEL",
         help="let the network of this model (of two, the second) look again at what is doubtful",
@@ -50,6 +36,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="ground truth that was not trained on, to calibrate the confidence",
     )
+    add_flags(sub, DecodingOptions, title="decoding, with a --language")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         arguments.name,
         language=arguments.language,
-        decoding=DecodingOptions(arguments.language_weight, arguments.length_bonus),
+        decoding=from_flags(DecodingOptions, arguments),
         second=arguments.second,
         calibration=arguments.calibrate,
     )
