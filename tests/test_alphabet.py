@@ -47,6 +47,10 @@ def test_an_alphabet_of_texts_is_in_code_point_order() -> None:
     assert Alphabet.of(["BA", "E\u0301-", "B A"]).characters == " -ABÉ"
 
 
+def test_an_alphabet_that_a_person_gives_may_be_decomposed() -> None:
+    assert Alphabet.given("e\u0301Z") == Alphabet("éZ")
+
+
 def test_merging_keeps_every_trained_label() -> None:
     ours, theirs = Alphabet("BAC"), Alphabet("CDA-")
     merged = ours.merge(theirs)
@@ -55,7 +59,10 @@ def test_merging_keeps_every_trained_label() -> None:
     assert ours.merge(ours) == ours
 
 
-@pytest.mark.parametrize(("characters", "message"), [("", "empty"), ("ABCB", r"\['B'\]")])
+@pytest.mark.parametrize(
+    ("characters", "message"),
+    [("", "empty"), ("ABCB", r"\['B'\]"), ("A\n", "texts are NFC"), ("\u212aA", "texts are NFC")],
+)
 def test_what_is_no_alphabet_is_refused(characters: str, message: str) -> None:
     with pytest.raises(AlphabetError, match=message):
         Alphabet(characters)

@@ -201,6 +201,12 @@ def test_pictures_in_two_parts_are_told_and_no_label_is_blamed(recognizer: Recog
     assert all(x.score <= PRIOR**2 for x in found.findings)
 
 
+def test_tables_are_parts_where_there_are_no_splits(recognizer: Recognizer) -> None:
+    lines = [replace(line("HEAD", "HEAD"), place=place) for place in ("a", "b", "b")]
+    found = audit(recognizer, lines)
+    assert [(x.part, x.other_part) for x in found.leaks] == [("a", "b"), ("a", "b")]
+
+
 def test_a_model_without_lower_case_or_accents_compares_without_them() -> None:
     cleanings = [cleaning_for(Alphabet(each)) for each in ("AB", "ABab", "ABÉ", "abé")]
     assert [(each.case, each.accents) for each in cleanings] == [

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from penname.errors import GroundTruthError
 from penname.ground_truth.corrections import ROWS, Corrections, write_table
 from penname.ground_truth.sources import GroundTruth, SourceOptions, read_sources
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEAD = "file,text,suggestion,score,correction\n"
 
@@ -34,10 +31,10 @@ def reviewed(folder: Path, rows: str, head: str = HEAD) -> Path:
 
 
 def test_corrections_change_their_lines_alone_and_are_counted(tmp_path: Path) -> None:
-    rows = '1.png,MARC,MARK,0.9,"MARK, LEE"\n0.png,ADA,IDA,0.5,\n3.png,EVA,,0.2,UNREADABLE\n'
+    rows = '1.png,MARC,MARK,0.9,"MARK, LEE"\n0.png,ADA,IDA,0.5,\n3.png,EVA,,0.2,unreadable\n'
     corrections = Corrections.read(reviewed(tmp_path, rows))
     texts = [line.text for line in corrections.apply(lines())]
-    assert texts == ["ADA", "MARK, LEE", None, "UNREADABLE"]
+    assert texts == ["ADA", "MARK, LEE", None, "unreadable"]
     assert (corrections.changed, corrections.aside) == (2, ["t:3"])
 
 
@@ -50,7 +47,7 @@ def test_a_line_without_text_can_be_given_one(tmp_path: Path) -> None:
 def test_a_correction_of_no_line_is_an_error_and_writes_nothing(tmp_path: Path, row: str) -> None:
     corrections = Corrections.read(reviewed(tmp_path, row))
     with pytest.raises(GroundTruthError, match="1 corrections are of no line"):
-        write_table(corrections.apply(lines()), tmp_path / "out.csv")
+        write_table(corrections.apply(lines()), tmp_path / "out.parquet")
     assert [file.name for file in tmp_path.iterdir()] == ["reviewed.csv"]
 
 
@@ -90,13 +87,29 @@ def test_a_csv_written_beside_its_pictures_finds_them(tmp_path: Path) -> None:
     assert again.image == b"one"
 
 
+def test_a_csv_written_elsewhere_says_where_the_pictures_lie(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    picture = tmp_path / "train" / "1.png"
+    picture.write_bytes(b"one")
+    (tmp_path / "other").mkdir()
+    write_table([GroundTruth("1.png", "t:1", "A", "s", "", picture)], tmp_path / "other" / "t.csv")
+    (read,) = read_sources([tmp_path / "other" / "t.csv"], SourceOptions())
+    assert read.file == "../train/1.png"
+    assert isinstance(read.image, Path)
+    assert read.image.read_bytes() == b"one"
+
+
 def test_a_table_is_not_written_over_another_nor_of_an_unknown_kind(tmp_path: Path) -> None:
     with pytest.raises(GroundTruthError, match=r"as .parquet or .csv"):
         write_table(lines(), tmp_path / "out.xlsx")
-    write_table(lines(), tmp_path / "out.csv")
+    write_table([], tmp_path / "out.csv")
     with pytest.raises(GroundTruthError, match="exists"):
         write_table(lines(1), tmp_path / "out.csv")
     missing = GroundTruth("2.png", "t:2", "A", "s", "", tmp_path / "2.png")
     with pytest.raises(GroundTruthError, match=r"t:2: .*put the picture there"):
         write_table([missing], tmp_path / "out.parquet")
+    with pytest.raises(GroundTruthError, match=r"t:2: no picture .*2.png; put it there"):
+        write_table([missing], tmp_path / "other.csv")
+    with pytest.raises(GroundTruthError, match=r"t:0: the picture is not a file; name --out"):
+        write_table(lines(), tmp_path / "other.csv")
     assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]

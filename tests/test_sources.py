@@ -55,6 +55,7 @@ def test_kaggle_layouts(tmp_path: Path, tables: str, images: str) -> None:
         group="",
         image=paths[0],
         split="train",
+        place=str(tmp_path / tables / "written_name_train_v2.csv"),
     )
     assert (second.text, second.image) == ("", paths[1])
 
@@ -112,6 +113,32 @@ def test_group_is_the_writer_else_the_page(tmp_path: Path) -> None:
     assert [line.source for line in lines] == ["s", "t", "t"]
 
 
+def test_a_writer_may_be_number_zero_and_no_writer_not_a_number(tmp_path: Path) -> None:
+    rows = '{"file": "1", "text": "A", "writer": 0, "split": NaN, "source": 0}\n'
+    rows += '{"file": "2", "text": "B", "writer": NaN, "page": "p"}\n'
+    lines = read(write(tmp_path / "t.jsonl", rows))
+    assert [line.group for line in lines] == ["0", "p"]
+    assert [line.source for line in lines] == ["0", "t"]
+    columns = {"image": [b"a", b"b"], "text": ["A", "B"], "writer": [0.0, float("nan")]}
+    pq.write_table(pa.table(columns | {"split": [float("nan")] * 2}), tmp_path / "x.parquet")
+    assert [line.group for line in read(tmp_path / "x.parquet")] == ["0.0", ""]
+
+
+def test_columns_of_splits_and_sources_are_found_in_capitals_too(tmp_path: Path) -> None:
+    (line,) = read(write(tmp_path / "t.csv", "File,Text,Split,Source\n1.png,A,Test,s\n"))
+    assert (line.split, line.source) == ("test", "s")
+    columns = {"Image": [b"a"], "Text": ["A"], "Split": ["val"], "SOURCE": ["s"]}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    (line,) = read(tmp_path / "x.parquet")
+    assert (line.split, line.source) == ("validation", "s")
+
+
+def test_rows_of_jsonl_may_lack_what_others_have(tmp_path: Path) -> None:
+    rows = '{"file": "1"}\n{"file": "2", "text": "B", "writer": "w"}\n'
+    lines = read(write(tmp_path / "t.jsonl", rows))
+    assert [(line.text, line.group) for line in lines] == [(None, ""), ("B", "w")]
+
+
 def test_not_a_number_is_no_text(tmp_path: Path) -> None:
     rows = '{"file": "1", "text": NaN}\n{"file": "2", "text": null}\n{"file": "3", "text": 12}\n'
     assert [line.text for line in read(write(tmp_path / "t.jsonl", rows))] == [None, None, "12"]
@@ -157,6 +184,12 @@ def test_a_folder_of_images_has_no_texts(tmp_path: Path) -> None:
     write(tmp_path / "deep" / "1.JPG")
     (line,) = read(tmp_path)
     assert (line.file, line.text) == ("deep/1.JPG", None)
+
+
+def test_images_of_one_stem_are_two_lines_and_hidden_files_none(tmp_path: Path) -> None:
+    for name in ("1.jpg", "1.png", "1.bin.png", ".2.png", ".cache/3.png"):
+        write(tmp_path / "set" / name)
+    assert [line.file for line in read(tmp_path / "set")] == ["1.jpg", "1.png"]
 
 
 def test_counts_are_those_of_the_lines(tmp_path: Path) -> None:

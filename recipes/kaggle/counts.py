@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from penname.ground_truth.pack import Pack
+from penname.ground_truth.pack_folder import Pack
 
 
 def main() -> None:

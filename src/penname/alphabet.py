@@ -30,9 +30,15 @@ def nfc(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+def without_accents(text: str) -> str:
+    """Return `text` without combining marks: É is E, ç is c; ø and œ are letters and stay."""
+    letters = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFC", "".join(c for c in letters if not unicodedata.combining(c)))
+
+
 @dataclass(frozen=True)
 class Alphabet:
-    """Ordered characters, each one code point.
+    """Ordered characters, each one code point and as NFC writes it; the only white space is ` `.
 
     >>> names = Alphabet("AB")
     >>> names.encode("ABBA").tolist()
@@ -41,7 +47,7 @@ class Alphabet:
     'BA'
 
     Raises:
-        AlphabetError: when empty, or when a character comes twice.
+        AlphabetError: when empty, when a character comes twice, or is never one in a text.
     """
 
     characters: str
@@ -52,6 +58,13 @@ class Alphabet:
             raise AlphabetError(f"alphabet has {repeated} more than once")
         if not self.characters:
             raise AlphabetError("alphabet is empty; give at least one character")
+        if never := [c for c in self.characters if c != " " and nfc(c) != c]:
+            raise AlphabetError(f"alphabet has {never}, which no text has: texts are NFC")
+
+    @classmethod
+    def given(cls, characters: str) -> Alphabet:
+        """Return the alphabet of characters that a person wrote, in NFC or not."""
+        return cls(unicodedata.normalize("NFC", characters))
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Alphabet:

@@ -33,7 +33,7 @@ from penname.alphabet import Alphabet, nfc
 from penname.beam import log_pleasing
 from penname.errors import GroundTruthError
 from penname.fingerprint import fingerprint, near_pairs
-from penname.ground_truth.cleaning import MARKERS, CleaningOptions, clean_text
+from penname.ground_truth.cleaning import CleaningOptions, clean_text, is_marker
 from penname.line_image import Grey, line_image_or_reason, on_canvas
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ CHUNK = 512  # lines in memory at a time
 class Finding:
     """A line with the likelier text, the probability that it is right, and why.
 
-    `order` is the line's place in the data, `part` its split, or else its file. `aside` says why
-    the line was not judged; its score is 0 then.
+    `order` is the line's place in the data, `part` its split, or else its table or folder.
+    `aside` says why the line was not judged; its score is 0 then.
     """
 
     file: str
@@ -158,7 +158,7 @@ def _prepare(recognizer: Recognizer, order: int, line: GroundTruth) -> tuple[Fin
     """Return a finding without a judgement, and the line image; None where it is set aside."""
     text = nfc(line.text or "")
     claim, why = _claim(text, recognizer.model.alphabet)
-    part = line.split or line.row.rpartition(":")[0]
+    part = line.split or line.place
     finding = Finding(line.file, line.row, text, "", 0.0, "", order, part, claim, aside=why)
     if why:
         return finding, None
@@ -171,7 +171,7 @@ def _prepare(recognizer: Recognizer, order: int, line: GroundTruth) -> tuple[Fin
 
 def _claim(text: str, alphabet: Alphabet) -> tuple[str | None, str]:
     """Return what a label says is written, None for no text, and why it cannot be judged."""
-    if text.upper() in MARKERS:
+    if is_marker(text):
         return ("" if text.upper() == "EMPTY" else None), ""
     cleaning = clean_text(text, cleaning_for(alphabet), alphabet)
     return cleaning.text, cleaning.note

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
+from penname.alphabet import without_accents
+
 Sums = tuple[int, int]
 Measure = Callable[[str, str], Sums]
 
@@ -71,14 +73,6 @@ def exact_ignoring(*fold: Callable[[str], str]) -> Measure:
 def without_case(text: str) -> str:
     """Return the text for comparing without case; a German sharp s becomes ss."""
     return unicodedata.normalize("NFC", text.casefold())
-
-
-def without_accents(text: str) -> str:
-    """Return the text without combining marks: É is E, ç is c; ø and œ are letters and stay."""
-    parts = unicodedata.normalize("NFD", text)
-    return unicodedata.normalize(
-        "NFC", "".join(c for c in parts if unicodedata.category(c) != "Mn")
-    )
 
 
 def without_spaces(text: str) -> str:

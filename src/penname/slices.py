@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from penname.metrics import without_accents
+from penname.alphabet import without_accents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,13 +151,17 @@ def _printed(
     np.maximum.at(bottom, piece, rows + 1)
     np.minimum.at(left, piece, starts)
     np.maximum.at(right, piece, ends)
+    likely = np.flatnonzero((bottom - top >= PRINTED[0] - 2) & (bottom - top <= PRINTED[1] + 2))
+    top, bottom, left, right = (edge[likely] for edge in (top, bottom, left, right))
     height = bottom - top
     level = (abs(top - top[:, None]) <= 1) & (abs(bottom - bottom[:, None]) <= 1)
     gap = left - right[:, None]  # (P, P), from the letter of the row to that of the column
     near = level & (gap >= 0) & (gap <= height / 4)
     near &= (height >= PRINTED[0]) & (height <= PRINTED[1])
     middle = near.any(axis=0) & near.any(axis=1)
-    return np.asarray(middle | near[middle].any(axis=0) | near[:, middle].any(axis=1))
+    printed = np.zeros(count, dtype=bool)  # a letter is level with one of a letter's height
+    printed[likely] = middle | near[middle].any(axis=0) | near[:, middle].any(axis=1)
+    return printed
 
 
 def pieces(ink: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -36,7 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     from penname.training.keras_options import KerasOptions
 
     options = from_flags(KerasOptions, arguments)
-    folder = import_keras(arguments.model, Alphabet(arguments.alphabet), arguments.out, options)
+    folder = import_keras(
+        arguments.model, Alphabet.given(arguments.alphabet), arguments.out, options
+    )
     used = folder.training["keras"]
     say(
         f"pictures: {used['image']}, {used['turn']}, {folder.image.max_width} x "

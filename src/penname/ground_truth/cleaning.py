@@ -6,11 +6,10 @@ dropped and every changed line is listed in the pack, with the rule, so nothing 
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from penname.alphabet import LIGATURES, TYPOGRAPHIC, Alphabet, nfc
+from penname.alphabet import LIGATURES, TYPOGRAPHIC, Alphabet, nfc, without_accents
 from penname.ctc import frames_needed
 from penname.errors import OptionError
 from penname.options import option
@@ -19,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MARKERS = ("EMPTY", "UNREADABLE")  # written by the Kaggle set's labellers instead of a text
+
+
+def is_marker(text: str) -> bool:
+    """Return whether a text says that there is none to read."""
+    return text.upper() in MARKERS
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def clean_text(raw: str | None, options: CleaningOptions, alphabet: Alphabet | N
     text = nfc(raw or "")
     if not text:
         return Cleaning(dropped="missing-text", note="no text")
-    if text.upper() in MARKERS:
+    if is_marker(text):
         return Cleaning(text, dropped="marker", note=f"the text is {text!r}")
     changed = ["unicode"] if text != raw else []
     for rule, change in _changes(options, alphabet):
@@ -109,16 +113,15 @@ def _changes(
     if options.case == "upper":
         changes.append(("case", str.upper))
     if options.accents == "strip":
-        changes.append(("accents", _without_accents))
+        changes.append(("accents", _plain_letters))
     if alphabet:
         changes.append(("punctuation", lambda text: _plain_punctuation(text, alphabet)))
     return changes
 
 
-def _without_accents(text: str) -> str:
-    """Return `text` without combining marks: é -> e, and œ -> oe."""
-    letters = unicodedata.normalize("NFD", text.translate(LIGATURES))
-    return "".join(c for c in letters if not unicodedata.combining(c))
+def _plain_letters(text: str) -> str:
+    """Return `text` without accents and ligatures: é -> e, and œ -> oe."""
+    return without_accents(text.translate(LIGATURES))
 
 
 def _plain_punctuation(text: str, alphabet: Alphabet) -> str:

@@ -9,8 +9,10 @@ was applied already, or belongs to other data, is an error and never a silent no
 from __future__ import annotations
 
 import csv
+import os
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,11 +20,11 @@ import pyarrow.parquet as pq
 
 from penname.alphabet import nfc
 from penname.errors import GroundTruthError
-from penname.ground_truth.cleaning import MARKERS
+from penname.files import sync
+from penname.ground_truth.cleaning import is_marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from penname.ground_truth.sources import GroundTruth
 
@@ -81,7 +83,7 @@ class Corrections:
                 continue
             used.add(key)
             self.changed += 1
-            if correction in MARKERS:
+            if is_marker(correction):
                 self.aside.append(line.row)
             yield replace(line, text=correction)
         if unused := [key for key in self.texts if key not in used]:
@@ -95,10 +97,11 @@ class Corrections:
 def write_table(lines: Iterable[GroundTruth], out: Path) -> int:
     """Write ground truth as a table that appears when it is whole, and return its lines.
 
-    A `.parquet` holds the pictures; a `.csv` their files, so it belongs beside the table it is of.
+    A `.parquet` holds the pictures, a `.csv` their paths, from where it lies.
 
     Raises:
-        GroundTruthError: `out` is neither, exists, or a picture is missing.
+        GroundTruthError: `out` is neither, exists, or a picture is missing; in a `.csv` also one
+            that is not a file of its own.
     """
     kinds = {".parquet": _write_parquet, ".csv": _write_csv}
     if out.suffix not in kinds:
@@ -108,6 +111,7 @@ def write_table(lines: Iterable[GroundTruth], out: Path) -> int:
     unfinished = out.with_name(f".{out.name}.partial")
     try:
         number = kinds[out.suffix](lines, unfinished)
+        sync(unfinished)
         unfinished.replace(out)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -138,10 +142,21 @@ def _write_csv(lines: Iterable[GroundTruth], out: Path) -> int:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for line in lines:
-            row = {"file": line.file, "text": line.text, "source": line.source}
+            row = {"file": _path(line, out.parent), "text": line.text, "source": line.source}
             writer.writerow(row | _rest(line))
             number += 1
     return number
+
+
+def _path(line: GroundTruth, folder: Path) -> str:
+    """Return where a line's picture lies, seen from a folder."""
+    if (folder / line.file).is_file():
+        return line.file
+    if isinstance(line.image, bytes):
+        raise GroundTruthError(f"{line.row}: the picture is not a file; name --out .parquet")
+    if not line.image.is_file():
+        raise GroundTruthError(f"{line.row}: no picture {line.image}; put it there")
+    return Path(os.path.relpath(line.image, folder)).as_posix()
 
 
 def _rest(line: GroundTruth) -> dict[str, str | None]:

@@ -1,7 +1,7 @@
 """Pack: from sources to a pack, cleaned, normalised in worker processes and split by group.
 
 The lines keep the order of their sources and the draw of a split depends on its group and the seed
-alone, so the same sources give the same pack, byte for byte, with any number of workers.
+alone, so the same sources give the same lines and pixels with any number of workers.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from penname.line_image import Grey, ImageSpec
-
-__all__ = ["Pack", "PackOptions", "PackReport", "PackWriter", "draw_split", "write_pack"]
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +83,6 @@ class PackReport:
             f"{self.out}: {self.megabytes:.1f} MB in {self.seconds:.1f} s"
         )
 
-    __str__ = table
-
     def to_json(self) -> dict[str, Any]:
         """Return the report for programs."""
         return asdict(self) | {"out": str(self.out)}
@@ -140,7 +136,9 @@ def write_pack(
     start = time.perf_counter()
     check_free(Path(out))
     total = count_sources(sources, options)
-    alphabet = Alphabet(options.alphabet) if options.alphabet else _alphabet_of(sources, options)
+    alphabet = (
+        Alphabet.given(options.alphabet) if options.alphabet else _alphabet_of(sources, options)
+    )
     workers = _workers(options, total)
     with PackWriter(out, alphabet, spec, to_json(options), now=now) as writer:
         writer.rules.update({rule.id: 0 for rule in RULES})  # in their order, met or not

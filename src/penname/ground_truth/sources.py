@@ -126,13 +126,14 @@ class LineFolder:
     path: Path
 
     def count(self) -> int:
-        """Return the number of different stems."""
+        """Return the number of texts, and of images without one."""
         return sum(len(_stems(names)) for _, names in self._folders())
 
     def lines(self, images: bool) -> Iterator[GroundTruth]:
-        """Yield one line per stem; an image without `.gt.txt` has no text.
+        """Yield one line per text, and per image without `.gt.txt`, which has none.
 
-        A folder below the source is a group: people keep the lines of a page or writer in one.
+        Hidden files are left out. A folder below the source is a group: people keep the lines of
+        a page or writer in one.
         """
         for folder, names in self._folders():
             group = "" if folder == self.path else folder.relative_to(self.path).as_posix()
@@ -147,12 +148,13 @@ class LineFolder:
                     source=self.path.resolve().name,
                     group=group,
                     image=image,
+                    place=str(self.path),
                 )
 
     def _folders(self) -> Iterator[tuple[Path, list[str]]]:
         for root, folders, names in os.walk(self.path):
-            folders.sort()
-            yield Path(root), sorted(names)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield Path(root), sorted(name for name in names if not name.startswith("."))
 
 
 def _is_image(name: str) -> bool:
@@ -160,14 +162,16 @@ def _is_image(name: str) -> bool:
 
 
 def _stems(names: list[str]) -> dict[str, list[str]]:
-    """Return the images and `.gt.txt` files of a folder by the stem they share."""
-    stems: dict[str, list[str]] = {}
-    for name in names:
-        if name.endswith(".gt.txt"):
-            stems.setdefault(name.removesuffix(".gt.txt"), []).append(name)
-        elif _is_image(name):
-            stem = re.sub(r"\.(bin|nrm)$", "", Path(name).stem)
-            stems.setdefault(stem, []).append(name)
+    """Return the `.gt.txt` files of a folder with the images of their stem, then other images.
+
+    Those have their name as their stem: `1.jpg` and `1.png` are two lines, `1.bin.png` is `1.png`.
+    """
+    texts = [name for name in names if name.endswith(".gt.txt")]
+    stems = {name.removesuffix(".gt.txt"): [name] for name in texts}
+    for name in filter(_is_image, names):
+        plain = re.sub(r"\.(bin|nrm)(\.\w+)$", r"\2", name)
+        stem = Path(plain).stem
+        stems.setdefault(stem if stem in stems else plain, []).append(name)
     return stems
 
 

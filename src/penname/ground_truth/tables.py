@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class GroundTruth:
     """One line as its source gives it, neither cleaned nor decoded.
 
     `file` is the name shown to people, `row` the place, as in "names.csv:17"; `group` is the
-    writer, else the page, else empty; `split` is empty unless the source brings its own.
+    writer, else the page, else empty; `split` is empty unless the source brings its own; `place`
+    is the table or folder that it comes from.
     """
 
     file: str
@@ -55,6 +57,7 @@ class GroundTruth:
     group: str
     image: bytes | Path
     split: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,20 +76,30 @@ class Table:
 
     def lines(self, images: bool) -> Iterator[GroundTruth]:
         """Yield one line per row."""
-        columns: Columns | None = None
+        if not (there := self._columns()):
+            return
+        columns = Columns.of(self.path, there, self.options)
         name, stem = self.path.name, self.path.stem  # pathlib takes its time to find them
+        place = str(self.path)
         for number, row in _numbered_rows(self.path):
-            columns = columns or Columns.of(self.path, list(row), self.options)
             file = str(row.get(columns.image) or "")
             yield GroundTruth(
                 file=file,
                 row=f"{name}:{number}",
                 text=_text(row.get(columns.text)),
-                source=str(row.get("source") or stem),
+                source=_text(row.get(columns.source)) or stem,
                 group=columns.group_of(row),
                 image=self._image(file) if images else b"",
-                split=self.split or _split(row.get("split"), self.path, number),
+                split=self.split or _split(row.get(columns.split), self.path, number),
+                place=place,
             )
+
+    def _columns(self) -> list[str]:
+        """Return the columns, in order; rows of JSONL need not have all of them."""
+        rows = _numbered_rows(self.path)
+        if self.path.suffix.lower() != ".jsonl":
+            rows = islice(rows, 1)
+        return list(dict.fromkeys(name for _, row in rows for name in row))
 
     def _image(self, file: str) -> Path:
         # os.path.exists is False for names too long or with a NUL, where Path.exists raises; and
@@ -113,7 +126,7 @@ class Parquet:
         file = self._open()
         there = list(file.schema_arrow.names)
         columns = Columns.of(self.path, there, self.options)
-        wanted = {columns.text, *columns.groups, "source", "split"} & set(there)
+        wanted = {columns.text, *columns.groups, columns.source, columns.split} & set(there)
         if images:
             wanted.add(columns.image)
         for number, row in enumerate(self._rows(file, sorted(wanted)), start=1):
@@ -133,10 +146,11 @@ class Parquet:
             file=name or place,
             row=place,
             text=_text(row.get(columns.text)),
-            source=str(row.get("source") or self.path.stem),
+            source=_text(row.get(columns.source)) or self.path.stem,
             group=columns.group_of(row),
             image=self.path.parent / name if encoded is None and name else encoded or b"",
-            split=_split(row.get("split"), self.path, number),
+            split=_split(row.get(columns.split), self.path, number),
+            place=str(self.path),
         )
 
     def _open(self) -> Any:
@@ -153,6 +167,8 @@ class Columns:
     image: str
     text: str
     groups: tuple[str, ...]
+    source: str
+    split: str
 
     @classmethod
     def of(cls, path: Path, there: list[str], options: SourceOptions) -> Columns:
@@ -165,11 +181,13 @@ class Columns:
             _column(path, there, "image", options.image_column, IMAGE_COLUMNS),
             _column(path, there, "text", options.text_column, TEXT_COLUMNS),
             groups,
+            lower.get("source", "source"),
+            lower.get("split", "split"),
         )
 
     def group_of(self, row: Mapping[str, Any]) -> str:
         """Return the writer, else the page, else empty."""
-        return next((str(row[name]) for name in self.groups if row.get(name)), "")
+        return next((text for name in self.groups if (text := _text(row.get(name)))), "")
 
 
 def _column(path: Path, there: list[str], what: str, given: str, usual: tuple[str, ...]) -> str:
@@ -238,7 +256,7 @@ def _image_cell(value: Any, place: str) -> tuple[bytes | None, str]:
 
 
 def _split(value: Any, path: Path, number: int) -> str:
-    name = str(value or "").lower()
+    name = (_text(value) or "").lower()
     if name not in SPLIT_NAMES:
         raise GroundTruthError(
             f"{path.name}:{number}: split is {value!r}; use train, validation or test"

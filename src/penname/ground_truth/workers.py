@@ -111,8 +111,12 @@ def _outcome(picture: Picture, spec: ImageSpec) -> Outcome:
 
 
 def _start_worker(memory: Any, slots: int) -> None:
-    """Leave Ctrl-C to the parent, and end with it even when it is killed."""
     _shared.extend(np.frombuffer(memory, np.uint8).reshape(slots, -1))
+    follow_parent()
+
+
+def follow_parent() -> None:
+    """Leave Ctrl-C to the parent of this process, and end with it even when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

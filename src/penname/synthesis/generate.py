@@ -10,14 +10,16 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from penname.cores import cores
 from penname.ctc import frames_needed
-from penname.errors import OptionError
-from penname.ground_truth.pack import PackWriter
+from penname.errors import OptionError, PackError
+from penname.ground_truth.pack_folder import PackWriter
+from penname.ground_truth.workers import follow_parent
 from penname.line_image import ImageSpec, line_image
 from penname.options import to_json
 from penname.synthesis.kit import Kit, SynthOptions
@@ -49,6 +51,7 @@ def synthesise(
     Raises:
         GroundTruthError: when a file of the data folder is missing or unreadable, naming it.
         OptionError: when the texts do not fit line images of this width.
+        PackError: when `out` is taken, or a worker process died.
     """
     spec = spec or ImageSpec()
     kit = Kit(data, options.flatten, options.text)
@@ -75,16 +78,22 @@ def _chunks(options: SynthOptions, data: Path, kit: Kit, spec: ImageSpec) -> Ite
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start, (data, options)) as pool:
         waiting: deque[Future[Made]] = deque()
-        for start in starts:
-            waiting.append(pool.submit(_chunk, start, options, spec))
-            if len(waiting) >= 3 * workers:
+        try:
+            for start in starts:
+                waiting.append(pool.submit(_chunk, start, options, spec))
+                if len(waiting) >= 3 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise PackError(
+                "a worker process died, most likely for want of memory; use fewer --workers"
+            ) from None
 
 
 def _start(data: Path, options: SynthOptions) -> None:
     global _kit
+    follow_parent()
     _kit = Kit(data, options.flatten, options.text)
 
 

@@ -19,9 +19,10 @@ from penname.alphabet import Alphabet, nfc
 from penname.audit import cleaning_for
 from penname.errors import OptionError, TrainingError
 from penname.files import write_whole
-from penname.ground_truth.cleaning import MARKERS
+from penname.ground_truth.cleaning import is_marker
 from penname.ground_truth.corrections import write_table
-from penname.ground_truth.pack import Pack, PackOptions, write_pack
+from penname.ground_truth.pack import PackOptions, write_pack
+from penname.ground_truth.pack_folder import Pack
 from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder
 from penname.options import to_json
@@ -57,7 +58,7 @@ class _Plan:
         """Return a plan for models that write the characters of all lines, or those of a model."""
         if start is None:
             texts = [nfc(line.text or "") for line in lines]
-            characters = Alphabet.of(text for text in texts if text.upper() not in MARKERS)
+            characters = Alphabet.of(text for text in texts if not is_marker(text))
             packing = PackOptions(validation=0.0, alphabet=characters.characters)
             return cls(packing, ImageSpec(), TrainOptions(epochs=epochs), no_start, language)
         model = ModelFolder.load(start)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from penname.alphabet import Alphabet
-    from penname.ground_truth.pack import Pack
+    from penname.ground_truth.pack_folder import Pack
 
 log = logging.getLogger(__name__)
 

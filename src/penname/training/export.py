@@ -59,7 +59,7 @@ def export_model(
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
-        OptionError: a second look without a language.
+        OptionError: a second look, or other decoding than the usual, without a language.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
         ModelError: the language cannot be built from its table, there is no such second model, or
             it cannot look again (`with_second`).
@@ -67,6 +67,8 @@ def export_model(
     """
     if second and not language:
         raise OptionError("a second look is taken by a search, which needs a --language")
+    if decoding not in (None, DecodingOptions()) and not language:
+        raise OptionError("the options of decoding are those of a search, which needs a --language")
     training, exported = load_best(run)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:

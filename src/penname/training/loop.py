@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from penname.errors import TrainingError
-from penname.ground_truth.pack import Pack
+from penname.ground_truth.pack_folder import Pack
 from penname.training import checkpoint
 from penname.training.data import loaded
 from penname.training.options import TrainOptions, seconds

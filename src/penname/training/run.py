@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from penname.ground_truth.pack import Pack
+    from penname.ground_truth.pack_folder import Pack
     from penname.line_image import ImageSpec
     from penname.model_folder import ModelFolder
     from penname.training.progress import Progress

@@ -28,7 +28,7 @@ import yaml
 
 from penname.errors import OptionError, TrainingError
 from penname.files import write_whole
-from penname.ground_truth.pack import Pack
+from penname.ground_truth.pack_folder import Pack
 from penname.options import from_json, to_json
 from penname.training import checkpoint
 from penname.training.loop import stop_signals
