@@ -19,6 +19,7 @@ from PIL import Image
 
 from penname import __version__
 from penname.cli import COMMANDS, main
+from penname.errors import ImageError
 from penname.inputs import expand
 
 if TYPE_CHECKING:
@@ -87,7 +88,11 @@ def test_read_and_evaluate_take_a_lexicon(
     assert main(["read", picture, *flags]) == 0
     assert "CAFE" in capsys.readouterr().out
     assert main(["read", picture, *flags, "--lexicon-mode", "strict"]) == 0
-    assert re.search(r" CAFF +0\.0\d\d  doubtful\n", capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert re.search(r" CAFF +0\.0\d\d  doubtful\n", said.out)
+    assert "bars (names.csv, strict)" in said.err
+    assert main(["read", picture, *flags[:2], "--lexicon-mode", "strict"]) == 1
+    assert "give --lexicon" in capsys.readouterr().err
     table = folder / "table.csv"
     table.write_text("file,text\nline2.png,CAFF\ndeep/line1.png,HEAD\n", "utf-8")
     for mode, exact in (("open", 0.5), ("strict", 1.0)):
@@ -244,6 +249,13 @@ def test_patterns_folders_and_files_expand_in_order(
     assert names == ["line2.png", "line10.png", "deep/line1.png", "damaged.jpg"]
     absolute = [picture.file for picture in expand([str(folder / "**" / "line1*.png")])]
     assert absolute == [str(folder / "deep/line1.png"), str(folder / "line10.png")]
+    (folder / "empty").mkdir()
+    (folder / "deep" / "folder.png").mkdir()
+    everything = [picture.file for picture in expand(["**"])]
+    assert sorted(everything) == sorted(set(everything))
+    assert set(names) < set(everything)
+    with pytest.raises(ImageError, match="no images in the folders that match"):
+        list(expand(["empt*"]))
 
 
 def test_parquet_rows_are_pictures(
@@ -317,6 +329,7 @@ def test_audit_writes_its_table_and_page_and_puts_corrections_over(
         (["--apply", "r.csv"], "--apply and --out go together"),
         (["--out", "o.csv"], "--apply and --out go together"),
         (["--cross-fit", "2"], "give --work"),
+        (["--from", "names"], "are of --cross-fit"),
         (["--cross-fit", "2", "--work", "w", "--model", "latin"], "no --model"),
     ],
 )

@@ -161,6 +161,8 @@ def test_language_and_calibration_are_exported_with_the_network_or_not_at_all(
         tmp_path / "run", tmp_path / "weighed", "mine", language=names, decoding=decoding
     )
     assert ModelFolder.load(weighed.path).decoding == decoding
+    with pytest.raises(OptionError, match=r"options of decoding .* needs a --language"):
+        export_model(tmp_path / "run", tmp_path / "greedy", "mine", decoding=decoding)
     before = (folder.path / "model.json").read_bytes()
     (tmp_path / "truth.csv").write_text("file,text\nnone.png,A\n")
     with pytest.raises(GroundTruthError, match="too few to calibrate"):

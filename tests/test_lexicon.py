@@ -85,6 +85,8 @@ def test_texts_are_nfc_and_a_count_is_at_least_1(tmp_path: Path) -> None:
         (b"name,count\nA,1\nB,many\n", "line 3 is 'B,many'"),
         (b"name,count\nA\n", "line 2 is 'A'"),
         (b"A\nB,2\n", "line 2 is 'B,2'"),
+        (b"name,count\nA,99999999999999999999\n", "line 2 is 'A,9{20}'"),
+        (b"A" * 140_000, "field larger than field limit"),
         (b"\xff\xfe", "not UTF-8"),
     ],
 )
@@ -101,9 +103,10 @@ def test_a_missing_list_and_one_without_names_are_named(tmp_path: Path) -> None:
     with pytest.raises(LexiconError, match=r"gone\.txt: No such file"):
         Lexicon.load(tmp_path / "gone.txt", CBA)
     file = tmp_path / "names.txt"
-    file.write_text("DUPONT\n", "utf-8")
-    with pytest.raises(LexiconError, match=r"names\.txt: it holds no name .* 'CBA '"):
-        Lexicon.load(file, CBA)
+    for content in ("DUPONT\n", "", "\n\n", "name,count\n"):
+        file.write_text(content, "utf-8")
+        with pytest.raises(LexiconError, match=r"names\.txt: it holds no name .* 'CBA '"):
+            Lexicon.load(file, CBA)
 
 
 def test_a_lexicon_knows_empty_fields(tmp_path: Path) -> None:

@@ -123,6 +123,12 @@ def test_every_way_to_store_a_picture_gives_the_same_line_image(way: str, spec: 
     assert difference <= TOLERANCE.get(way, 0.5)
 
 
+def test_pale_paper_is_as_blank_in_16_bits_as_in_8() -> None:
+    pale = np.random.default_rng(0).integers(254, 256, (40, 200))
+    for picture in (pale.astype(np.uint8), (pale * 257).astype(np.uint16), pale / 255):
+        assert line_image(decode(picture), SPEC).min() == PAPER
+
+
 def test_a_smaller_line_image_keeps_its_middle_and_its_height() -> None:
     line = np.full((48, 100), PAPER, dtype=np.uint8)
     line[14:34, 25:75] = 0  # 20 x 50 of ink in the middle

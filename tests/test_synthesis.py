@@ -24,6 +24,7 @@ from penname.synthesis import Kit, SynthOptions, contact_sheet, render, synthesi
 from penname.synthesis.corpus import LATIN, Corpus
 from penname.synthesis.damage import RATES, Damage, Spot, damaged
 from penname.synthesis.fonts import WANTED, Fonts
+from penname.synthesis.glyphs import Glyphs
 from penname.synthesis.ink import Hand, places, stamped, with_thickness
 from penname.synthesis.look_names import Frame, place
 from penname.synthesis.marks import marks_of, spelled, writable
@@ -267,6 +268,33 @@ def test_a_missing_file_is_named_before_anything_is_made(data: Path, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_damaged_material_is_named_and_what_a_mac_adds_is_left_out(
+    data: Path, tmp_path: Path
+) -> None:
+    npz, fonts = tmp_path / "glyphs.npz", tmp_path / "fonts.zip"
+    npz.write_bytes((data / "emnist_characters.npz").read_bytes()[:5000])
+    with pytest.raises(GroundTruthError, match=r"glyphs\.npz: cannot read the glyphs"):
+        Glyphs.load(npz)
+    with zipfile.ZipFile(data / "handwriting_fonts.zip") as archive:
+        plain = archive.read("fonts/plain.ttf")
+    with zipfile.ZipFile(fonts, "w") as archive:
+        archive.writestr("fonts/plain.ttf", plain)
+        archive.writestr("__MACOSX/fonts/._plain.ttf", bytes(100))
+    assert Fonts.load(fonts).can_write("ANNE")
+    with zipfile.ZipFile(fonts, "a") as archive:
+        archive.writestr("fonts/half.ttf", bytes(100))
+    with pytest.raises(GroundTruthError, match=r"fonts\.zip: half\.ttf is damaged"):
+        Fonts.load(fonts)
+
+
+def test_texts_that_a_source_cannot_write_are_no_endless_search(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "signs.csv").write_text("\ufeffname,count\n£5,1\n§ 3,2\n", "utf-8")
+    kit = Kit(data, text=str(tmp_path / "signs.csv"))
+    rng = np.random.default_rng(0)
+    with pytest.raises(OptionError, match="glyphs can write none of 1000 texts, such as"):
+        kit.line("glyphs", None, Hand.of_line(rng), rng)
+
+
 def test_options_refuse_what_cannot_be_made() -> None:
     with pytest.raises(OptionError, match="weights"):
         SynthOptions(fonts=0, glyphs=0, strokes=0, words=0)
@@ -276,6 +304,10 @@ def test_options_refuse_what_cannot_be_made() -> None:
         SynthOptions(look="lines")
     with pytest.raises(OptionError, match="workers"):
         SynthOptions(workers=-1)
+    with pytest.raises(OptionError, match="seed is -1"):
+        SynthOptions(seed=-1)
+    with pytest.raises(OptionError, match="validation is 3"):
+        SynthOptions(validation=3.0)
     assert from_json(SynthOptions, to_json(SynthOptions(seed=4))) == SynthOptions(seed=4)
 
 

@@ -94,8 +94,9 @@ class Decoder:
         found = search(list(last.values()), self.language, self.options)
         labels: dict[int, list[tuple[int, ...]]] = {}
         for index, more in zip(last, found, strict=True):
-            seen = [*readings[index].texts, *more]
-            if each := list(dict.fromkeys(text.labels for text in seen if text.share)):
+            seen = dict.fromkeys(x.labels for x in (*readings[index].texts, *more) if x.share)
+            room = len(looks[0][index])  # a higher line image has more frames
+            if each := [text for text in seen if ctc.frames_needed(text) <= room]:
                 labels[index] = each
         frames = [[look[index] for index in labels] for look in looks]
         weighed = weigh(frames, list(labels.values()), self.language, self.options)

@@ -148,19 +148,23 @@ def _report(
 ) -> Report:
     confidences = [line.confidence for line in lines]
     correct = [metrics.exact(line.reference, line.hypothesis)[0] for line in lines]
+    reliability = metrics.reliability(confidences, correct)
+    curve = metrics.coverage_curve(confidences, correct)
+    ece = metrics.expected_calibration_error(reliability)
+    accepted = [metrics.coverage_at(share, curve) for share in ACCEPTED.values()]
     return Report(
         model=model,
         data=data,
         lines=tuple(lines),
         skipped=tuple(skipped),
         rates=_rates(lines, metrics.MEASURES, options),
-        trust=_trust(confidences, correct, options),
+        trust=_trust([ece, *accepted], confidences, correct, options),
         slices=tuple(_slices(lines, options)),
         confusions=_confusions(lines),
         worst=tuple(line for line, _ in worst),
         pictures=tuple(image for _, image in worst),
-        reliability=tuple(metrics.reliability(confidences, correct)),
-        coverage=metrics.coverage_curve(confidences, correct),
+        reliability=tuple(reliability),
+        coverage=curve,
     )
 
 
@@ -175,11 +179,9 @@ def _rates(
 
 
 def _trust(
-    confidences: list[float], correct: list[int], options: EvaluateOptions
+    values: list[float], confidences: list[float], correct: list[int], options: EvaluateOptions
 ) -> dict[str, Rate]:
-    curve = metrics.coverage_curve(confidences, correct)
-    ece = metrics.expected_calibration_error(metrics.reliability(confidences, correct))
-    values = [ece, *(metrics.coverage_at(share, curve) for share in ACCEPTED.values())]
+    """Return the calibration error and the shares accepted, given, with their intervals."""
     intervals = metrics.trust_intervals(
         confidences,
         correct,

@@ -52,12 +52,17 @@ def natural(path: Path) -> list[str | int]:
 
 def _matches(path: str | Path) -> list[Path]:
     if Path(path).exists():
-        return _files(Path(path))
+        if files := _files(Path(path)):
+            return files
+        raise ImageError(f"{path}: no images in this folder")
     # pathlib refuses patterns that are absolute, as those a shell did not expand may be
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     if not matches:
         raise ImageError(f"{path}: no such file or folder, and nothing matches it as a pattern")
-    return [file for match in sorted(matches, key=natural) for file in _files(match)]
+    files = [file for match in sorted(matches, key=natural) for file in _files(match)]
+    if not files:
+        raise ImageError(f"{path}: no images in the folders that match it")
+    return list(dict.fromkeys(files))  # a pattern matches folders and what is in them
 
 
 def _files(path: Path) -> list[Path]:
@@ -69,9 +74,8 @@ def _files(path: Path) -> list[Path]:
         for file in path.rglob("*")
         if file.suffix.lower() in (*SUFFIXES, PARQUET)
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.is_file()
     ]
-    if not files:
-        raise ImageError(f"{path}: no images in this folder")
     return sorted(files, key=natural)
 
 

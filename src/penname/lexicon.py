@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EMPTY = 0.02  # share of fields taken to be empty: erased crops read as nothing from 1 % on
+COUNT = re.compile(r"\d{1,12}")  # sums of a million of these fit in 64 bits
 UNWRITABLE = "\0"  # stands for a character that the alphabet cannot write
 
 
@@ -108,9 +110,9 @@ def read_names(file: Path) -> Counter[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 text ({error})"
         raise LexiconError(f"{file}: {reason}") from error
-    header = next(csv.reader([text.partition("\n")[0]]), [])
     names: Counter[str] = Counter()
     try:
+        header = next(csv.reader([text.partition("\n")[0]]), [])
         if {"name", "count"} <= set(header):
             for name, count in _rows(text, header.index("name"), header.index("count")):
                 names[name] += count
@@ -137,7 +139,7 @@ def _rows(text: str, name: int, count: int) -> Iterator[tuple[str, int]]:
     rows = csv.reader(io.StringIO(text))
     next(rows)
     for row in rows:
-        if len(row) > max(name, count) and row[count].strip().isdecimal():
+        if len(row) > max(name, count) and COUNT.fullmatch(row[count].strip()):
             yield " ".join(row[name].split()), max(int(row[count]), 1)
         elif row:
             raise ValueError(f"line {rows.line_num} is {','.join(row)!r}")
@@ -149,6 +151,8 @@ def written(names: Mapping[str, int], alphabet: Alphabet) -> Counter[str]:
     >>> dict(written({"Zoé": 2, "ZOE": 1, "佳": 5}, Alphabet("EOZ")))
     {'ZOE': 3}
     """
+    if not names:
+        return Counter()
     listed = "\n".join(names)
     table = {
         ord(c): _spelling(c, alphabet) for c in set(listed) - set(alphabet.characters) - {"\n"}

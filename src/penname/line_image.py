@@ -86,18 +86,17 @@ def decode(source: Source) -> Grey:
         ImageError: when it cannot be read, is too small or too large.
     """
     if isinstance(source, np.ndarray):
-        return _checked(_grey_array(source))
+        return _grey_array(source)
     if isinstance(source, Image.Image):
-        return _checked(_grey_picture(source))
+        return _grey_picture(source)
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with (  # Pillow warns of a large picture where `_check_size` refuses it
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
             Image.open(file, formats=FORMATS) as picture,
         ):
-            _check_size(picture.width, picture.height)
             picture.draft("L", picture.size)  # a JPEG then decodes its luma only
-            return _checked(_grey_picture(picture))
+            return _grey_picture(picture)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged files
@@ -276,7 +275,7 @@ def _grey_array(array: np.ndarray) -> Grey:
 
 def _eight_bit(array: np.ndarray) -> np.ndarray:
     values: np.ndarray[Any, Any] = np.nan_to_num(array.astype(np.float32))
-    low, high = float(values.min()), float(values.max())
+    low, high = min(float(values.min()), 0.0), float(values.max())  # pale paper stays pale
     if high == low:
         return np.full(array.shape, PAPER, dtype=np.uint8)
     return np.asarray((values - low) * (255 / (high - low)), dtype=np.uint8)
@@ -290,8 +289,3 @@ def _check_size(width: int, height: int) -> None:
             f"the image is {width} x {height} pixels, over the limit of {MAX_PIXELS:,}; "
             "cut lines out of it first"
         )
-
-
-def _checked(grey: Grey) -> Grey:
-    _check_size(grey.shape[1], grey.shape[0])
-    return grey

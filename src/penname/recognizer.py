@@ -139,13 +139,16 @@ class Recognizer:
         self.network = network
         self.second = second
         self.runtime = runtime
+        self.lexicon = ""  # the list of names, where one was given
         self.threads = threads or cores()
         self.decoder = Decoder(model.alphabet, _language(model), model.decoding)
 
     @property
     def name(self) -> str:
-        """The model's name, and the runtime where it is not the usual one: texts may differ."""
-        return self.model.name + f" ({self.runtime})" * (self.runtime != RUNTIME)
+        """The model's name, with a runtime that is not the usual one and a list: texts differ."""
+        told = [self.runtime] if self.runtime != RUNTIME else []
+        told += [self.lexicon] if self.lexicon else []
+        return self.model.name + f" ({', '.join(told)})" * bool(told)
 
     @classmethod
     def load(
@@ -177,6 +180,7 @@ class Recognizer:
         words = Lexicon.load(Path(file), self.model.alphabet)
         other = copy(self)
         other.decoder = self.decoder.with_words(words, strict=strict)
+        other.lexicon = f"{Path(file).name}{', strict' * strict}"
         return other
 
     def read(self, sources: Iterable[Source | Input], batch_size: int = 32) -> list[Prediction]:

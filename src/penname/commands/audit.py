@@ -82,6 +82,8 @@ def _audit(arguments: argparse.Namespace) -> Audit:
     from penname.recognizer import Recognizer
 
     if not arguments.cross_fit:
+        if arguments.work or arguments.start or arguments.language:
+            raise OptionError("--work, --from and --language are of --cross-fit: give it a number")
         return audit(Recognizer.load(arguments.model), _lines(arguments))
     if not arguments.work or arguments.model != MODEL:
         raise OptionError("--cross-fit trains its own models: give --work, and no --model")

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penname.errors import OptionError
+
 if TYPE_CHECKING:
     import argparse
 
@@ -47,6 +49,8 @@ def load_recognizer(arguments: argparse.Namespace) -> Recognizer:
     """Return the recognizer that `--model`, `--runtime` and `--lexicon` ask for."""
     from penname.recognizer import Recognizer
 
+    if arguments.lexicon_mode == "strict" and not arguments.lexicon:
+        raise OptionError("--lexicon-mode strict writes the names of a list: give --lexicon FILE")
     recognizer = Recognizer.load(arguments.model, runtime=arguments.runtime)
     if not arguments.lexicon:
         return recognizer

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penname.commands.common import out_flag, progress, say
+from penname.errors import OptionError
 from penname.options import add_flags, from_flags
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     from penname.synthesis.sheet import contact_sheet
 
     options, spec = from_flags(SynthOptions, arguments), from_flags(ImageSpec, arguments)
-    lines = synthesise(arguments.out, options, arguments.data, spec, progress=progress)
+    if arguments.real and not arguments.sheet:
+        raise OptionError("--real crops are shown on a contact sheet: give --sheet FILE")
     if arguments.sheet:
         kit = Kit(arguments.data, options.flatten, options.text)
         contact_sheet(arguments.sheet, SHEET, arguments.real, kit=kit, options=options)
+    lines = synthesise(arguments.out, options, arguments.data, spec, progress=progress)
     say(f"{lines:,} pictures in {arguments.out}")
     return 0

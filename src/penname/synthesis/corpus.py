@@ -6,13 +6,13 @@ the lengths stay those of the file while the words get new neighbours.
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from penname.alphabet import Alphabet, nfc
 from penname.errors import GroundTruthError
+from penname.lexicon import read_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,21 +45,19 @@ class Corpus:
 
     @classmethod
     def load(cls, path: Path, flatten: float, alphabet: Alphabet = LATIN) -> Corpus:
-        """Read one line of text a line, or a table `name,count` when the file ends in .csv.
+        """Read one line of text a line, or a list of names when the file ends in .csv.
 
         Raises:
-            GroundTruthError: when it cannot be read or holds no text of the alphabet.
+            GroundTruthError: when the text cannot be read or has no line of the alphabet.
+            LexiconError: when the list cannot be read.
         """
-        try:
-            with path.open(encoding="utf-8", newline="") as stream:
-                if path.suffix == ".csv":
-                    rows = [(nfc(r["name"]), int(r["count"])) for r in csv.DictReader(stream)]
-                else:
-                    rows = [(nfc(line), 1) for line in stream]
-        except (OSError, KeyError, ValueError) as error:
-            raise GroundTruthError(
-                f"{path}: neither text, a line each, nor a .csv of name,count ({error})"
-            ) from None
+        if path.suffix == ".csv":
+            rows = list(read_names(path).items())
+        else:
+            try:
+                rows = [(nfc(line), 1) for line in path.read_text("utf-8-sig").split("\n")]
+            except (OSError, ValueError) as error:
+                raise GroundTruthError(f"{path}: not text, a line each ({error})") from None
         rows = [(t, n) for t, n in rows if t and not UNDRAWN & set(t) and not alphabet.missing(t)]
         if not rows:
             raise GroundTruthError(f"{path}: no text made of {alphabet.characters!r}")

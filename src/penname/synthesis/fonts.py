@@ -93,10 +93,11 @@ class Fonts:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = sorted(n for n in archive.namelist() if n.lower().endswith(".ttf"))
-                files = [(Path(name).stem, archive.read(name)) for name in names]
+                visible = [name for name in names if not Path(name).name.startswith(".")]
+                files = [(Path(name).stem, archive.read(name)) for name in visible]
         except (OSError, zipfile.BadZipFile) as error:
             raise GroundTruthError(f"{path}: cannot read the fonts ({error})") from None
-        faces = [face for name, data in files if (face := _face(name, data))]
+        faces = [face for name, data in files if (face := _face(path, name, data))]
         if not faces:
             raise GroundTruthError(f"{path}: no font with the capitals A-Z; add TTF files")
         return cls(faces)
@@ -141,10 +142,13 @@ class Fonts:
         return able[rng.integers(len(able))]
 
 
-def _face(name: str, data: bytes) -> Face | None:
-    """Return the face, or nothing when it lacks capitals."""
-    has = _characters(data)
-    font = ImageFont.truetype(io.BytesIO(data), 64, layout_engine=ImageFont.Layout.BASIC)
+def _face(path: Path, name: str, data: bytes) -> Face | None:
+    """Return the face in a zip, or nothing when it lacks capitals."""
+    try:
+        has = _characters(data)
+        font = ImageFont.truetype(io.BytesIO(data), 64, layout_engine=ImageFont.Layout.BASIC)
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise GroundTruthError(f"{path}: {name}.ttf is damaged ({error!r}); take it out") from None
     top = -font.getbbox("H", anchor="ls")[1]
     if not has.issuperset(CAPITALS) or top <= 8:
         return None

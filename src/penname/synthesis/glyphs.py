@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,12 +58,12 @@ class Glyphs:
         """Read `images` and `ascii` from an .npz file.
 
         Raises:
-            GroundTruthError: when it is missing or has other arrays.
+            GroundTruthError: when it is missing, damaged or has other arrays.
         """
         try:
-            with np.load(path) as arrays:
+            with path.open("rb") as stream, np.load(stream) as arrays:
                 return cls(arrays["images"], arrays["ascii"])
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise GroundTruthError(f"{path}: cannot read the glyphs ({error})") from None
 
     def can_write(self, text: str) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from penname.alphabet import Alphabet
 
 WIDEST = 4800  # half pixels of a line; more is pressed together
+TRIES = 1000  # texts picked until a source can write one
 OTHERS = 48  # lines of text that neighbours and backs are taken from
 SOURCES = ("fonts", "glyphs", "strokes", "words")
 LOOKS = {  # and the weights of the sources where none are given
@@ -73,6 +74,11 @@ class SynthOptions:
             raise OptionError(f"the weights {weights} must be positive, at least one above 0")
         if self.lines < 1 or self.workers < 0:
             raise OptionError(f"lines {self.lines} is at least 1, workers {self.workers} 0")
+        if self.seed < 0:
+            raise OptionError(f"seed is {self.seed}; it is at least 0")
+        for name in ("invented", "validation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1")
 
     @property
     def weights(self) -> dict[str, float]:
@@ -171,13 +177,17 @@ class Kit:
         """Return the ink of a line of running text and what it says; `None` picks a text.
 
         Raises:
-            OptionError: when `text` has characters that the source lacks.
+            OptionError: when `text`, or what is picked, has characters that the source lacks.
         """
         if source == "words":
             return self.words.write_line(self.corpus.length(rng), hand, WIDEST, rng)
         writer = self.writer(source)
         if text is not None and not writer.can_write(text):
             raise OptionError(f"{source} cannot write {text!r}; choose another source")
-        while text is None or not writer.can_write(text):
+        for _ in range(TRIES):
+            if text is not None and writer.can_write(text):
+                break
             text = self.corpus.pick(rng)
+        else:
+            raise OptionError(f"{source} can write none of {TRIES} texts, such as {text!r}")
         return writer.write(text, hand, WIDEST, rng), text
