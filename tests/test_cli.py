@@ -21,6 +21,7 @@ from penname import __version__
 from penname.cli import COMMANDS, main
 from penname.errors import ImageError
 from penname.inputs import expand
+from penname.line_image import decode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +92,7 @@ def test_read_and_evaluate_take_a_lexicon(
     said = capsys.readouterr()
     assert re.search(r" CAFF +0\.0\d\d  doubtful\n", said.out)
     assert "bars (names.csv, strict)" in said.err
-    assert main(["read", picture, *flags[:2], "--lexicon-mode", "strict"]) == 1
+    assert main(["read", picture, *flags[:2], "--lexicon-mode", "strict"]) == 2
     assert "give --lexicon" in capsys.readouterr().err
     table = folder / "table.csv"
     table.write_text("file,text\nline2.png,CAFF\ndeep/line1.png,HEAD\n", "utf-8")
@@ -127,25 +128,29 @@ def test_reading_nothing_at_all_fails(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "message", "code"),
     [
-        (["read", "no/such.jpg"], "no/such.jpg: no such file or folder"),
-        (["read", "no/such*.jpg"], "nothing matches it as a pattern"),
-        (["read", "{folder}/.hidden/..", "--model", "nix"], "nix: no such model"),
-        (["read", "{folder}", "--model", "{model}", "--batch-size", "0"], "batch size is 0"),
-        (["read", "{folder}", "--model", "{model}", "--csv", "{folder}/no/t.csv"], "no/t.csv: No"),
-        (["evaluate", "--model", "{model}", "--data", "{folder}/no.csv"], "no.csv"),
-        (["pack", "{folder}/no.csv", "--out", "{folder}/pack"], "no.csv"),
+        (["read", "no/such.jpg"], "no/such.jpg: no such file or folder", 1),
+        (["read", "no/such*.jpg"], "nothing matches it as a pattern", 1),
+        (["read", "{folder}/.hidden/..", "--model", "nix"], "nix: no such model", 1),
+        (["read", "{folder}", "--model", "{model}", "--batch-size", "0"], "batch size is 0", 2),
+        (["read", "{folder}", "--csv", "{folder}/no/t.csv"], "no/t.csv: there is no folder", 2),
+        (["read", "{folder}/line2.png", "--html", "{folder}/line2.png"], "is read here", 2),
+        (["evaluate", "--data", "{folder}", "--markdown", "{folder}/no/t.md"], "no folder", 2),
+        (["audit", "--data", "{folder}/t.csv", "--csv", "{folder}/./t.csv"], "is read here", 2),
+        (["evaluate", "--model", "{model}", "--data", "{folder}/no.csv"], "no.csv", 1),
+        (["pack", "{folder}/no.csv", "--out", "{folder}/pack"], "no.csv", 1),
     ],
 )
 def test_an_error_is_one_line_on_stderr(
     words: list[str],
     message: str,
+    code: int,
     model: ModelFolder,
     folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main([word.format(folder=folder, model=model.path) for word in words]) == 1
+    assert main([word.format(folder=folder, model=model.path) for word in words]) == code
     out, err = capsys.readouterr()
     assert out == ""
     *_, last = err.splitlines()
@@ -190,7 +195,7 @@ def test_a_missing_extra_says_how_to_install_it(words: list[str]) -> None:
     run = [sys.executable, "-c", f"{code}; sys.exit(main({words}))"]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    expected = "penname: error: training needs the train extra: pip install 'penname[train]'\n"
+    expected = f"penname: error: {words[0]} needs the train extra: pip install 'penname[train]'\n"
     assert done.stderr == expected
 
 
@@ -258,6 +263,37 @@ def test_patterns_folders_and_files_expand_in_order(
         list(expand(["empt*"]))
 
 
+def test_pages_of_a_scan_are_pictures(tmp_path: Path) -> None:
+    (folder := tmp_path / "scans").mkdir()
+    first, *others = [Image.open(io.BytesIO(png(text))) for text in ("BEAD", "ACE", "JADE")]
+    first.save(folder / "scan.tif", save_all=True, append_images=others)
+    first.save(folder / "one.tiff")
+    (folder / "damaged.tif").write_bytes(b"II*")
+    (folder / "form.pdf").touch()
+    pictures = list(expand([folder]))
+    names = ["damaged.tif", "one.tiff", "scan.tif:1", "scan.tif:2", "scan.tif:3"]
+    assert [picture.file for picture in pictures] == [str(folder / name) for name in names]
+    found = [decode(picture.source) for picture in pictures[1:]]
+    expected = [decode(png(text)) for text in ("BEAD", "BEAD", "ACE", "JADE")]
+    assert all((a == b).all() for a, b in zip(found, expected, strict=True))
+    with pytest.raises(ImageError, match="cannot read the image"):
+        decode(pictures[0].source)
+    (folder / "pdfs").mkdir()
+    (folder / "pdfs" / "form.PDF").touch()
+    with pytest.raises(ImageError, match=r"make images of its PDF files first, such as form\.PDF"):
+        expand([folder / "pdfs"])
+
+
+def test_files_without_pictures_leave_the_rest_to_be_read(
+    folder: Path, model: ModelFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"text": ["A"]}), folder / "deep" / "texts.parquet")
+    assert main(["read", str(folder / "deep"), "--json", "--model", str(model.path)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == ["HEAD", ""]
+    assert "no column of images among text" in lines[1]["error"]
+
+
 def test_parquet_rows_are_pictures(
     folder: Path, model: ModelFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,7 +314,7 @@ def test_parquet_rows_are_pictures(
     ]
 
 
-def test_parquet_without_pictures_is_an_error(
+def test_parquet_without_pictures_is_named(
     folder: Path, model: ModelFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pq.write_table(pa.table({"text": ["A"], "n": [1]}), folder / "texts.parquet")
@@ -286,7 +322,7 @@ def test_parquet_without_pictures_is_an_error(
     for name, reason in {"texts": "no column of images among text, n", "broken": ""}.items():
         path = folder / f"{name}.parquet"
         assert main(["read", str(path), "--model", str(model.path)]) == 1
-        assert f"penname: error: {path}: {reason}" in capsys.readouterr().err
+        assert f"penname: {path}: {reason}" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,5 +372,5 @@ def test_audit_writes_its_table_and_page_and_puts_corrections_over(
 def test_audit_flags_that_do_not_go_together_are_refused(
     words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["audit", "--data", str(tmp_path), *words]) == 1
+    assert main(["audit", "--data", str(tmp_path), *words]) == 2
     assert message in capsys.readouterr().err

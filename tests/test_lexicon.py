@@ -9,7 +9,7 @@ import pytest
 
 from penname.alphabet import Alphabet
 from penname.errors import LexiconError
-from penname.lexicon import Lexicon, read_names, written
+from penname.lexicon import Lexicon, load_names, read_names, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +63,8 @@ def test_the_order_of_the_names_does_not_matter() -> None:
         "name,count\nZOE,3\nANNE  MARIE ,2\n",
         "\ufeffname,count\r\nZOE,1\r\nANNE MARIE,2\r\n\r\nZOE,2\r\n",
         'school,count,name\nX,2,"ANNE MARIE"\nY,3,ZOE\n',
+        "Name;Count\nZOE;3\nANNE MARIE;2\n",
+        "name\nZOE\nANNE MARIE\nZOE\nZOE\nANNE MARIE\n",
         "ZOE\nANNE MARIE\nANNE\u00a0MARIE\n\n ZOE\nZOE",
     ],
 )
@@ -87,6 +89,7 @@ def test_texts_are_nfc_and_a_count_is_at_least_1(tmp_path: Path) -> None:
         (b"A\nB,2\n", "line 2 is 'B,2'"),
         (b"name,count\nA,99999999999999999999\n", "line 2 is 'A,9{20}'"),
         (b"A" * 140_000, "field larger than field limit"),
+        (b"A\nB;2\n", "line 2 is 'B;2'"),
         (b"\xff\xfe", "not UTF-8"),
     ],
 )
@@ -107,6 +110,17 @@ def test_a_missing_list_and_one_without_names_are_named(tmp_path: Path) -> None:
         file.write_text(content, "utf-8")
         with pytest.raises(LexiconError, match=r"names\.txt: it holds no name .* 'CBA '"):
             Lexicon.load(file, CBA)
+
+
+def test_names_that_are_left_out_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "names.txt"
+    file.write_text("CAB\nDUPONT\n\u4f73\n", "utf-8")
+    assert set(load_names(file, CBA)) == {"CAB", ""}
+    assert "names.txt: 2 of 3 names left out, such as 'DUPONT'" in caplog.text
+    caplog.clear()
+    file.write_text("cab\n", "utf-8")
+    assert set(load_names(file, CBA)) == {"CAB", ""}
+    assert caplog.text == ""
 
 
 def test_a_lexicon_knows_empty_fields(tmp_path: Path) -> None:

@@ -281,6 +281,11 @@ def test_a_picture_that_cannot_be_read_says_why(
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    half = Image.open(io.BytesIO(saved(drawing(), "JPEG")[:600]))
+    with pytest.raises(ImageError, match=r"cannot read the image: .*truncated"):
+        decode(half)  # Pillow decodes it when it is first looked at
+    with pytest.raises(ImageError, match="cannot read the image"):
+        decode(np.full((9, 9), "a"))
     with pytest.raises(ImageError, match=r"gone\.png: No such file"):
         decode(tmp_path / "gone.png")
     with pytest.raises(ImageError, match="directory"):

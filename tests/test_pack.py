@@ -187,8 +187,17 @@ def test_lines_without_text_can_be_kept(tmp_path: Path) -> None:
     assert pack.texts == ["ANNA", "", ""]
     assert pack.indices("unlabelled").tolist() == [1, 2]
     assert report.cleaning["missing-text"] == 0
-    with pytest.raises(GroundTruthError, match="give --alphabet"):
+    with pytest.raises(GroundTruthError, match=r"none of 1 lines has a text.* or --alphabet"):
         packed(table(tmp_path, [None], name="none"), tmp_path / "none", SERIAL)
+
+
+def test_scans_that_are_kept_without_texts_need_no_column_of_them(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [png(0), png(1)]}), tmp_path / "scans.parquet")
+    options = replace(SERIAL, keep_unlabelled=True, alphabet="AN")
+    packed(tmp_path / "scans.parquet", tmp_path / "pack", options)
+    assert Pack.open(tmp_path / "pack").texts == ["", ""]
+    with pytest.raises(GroundTruthError, match="no column for the text"):
+        packed(tmp_path / "scans.parquet", tmp_path / "other", SERIAL)
 
 
 def test_ids_are_unique(tmp_path: Path) -> None:
@@ -404,7 +413,8 @@ def test_a_folder_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> N
 
 def test_a_pack_without_lines_is_an_error(tmp_path: Path) -> None:
     source = table(tmp_path, ["EMPTY", "A"])
-    with pytest.raises(PackError, match="no line was left"):
+    first = r"\(marker 1, characters 1; the first: .*: the text is 'EMPTY'\)"
+    with pytest.raises(PackError, match=f"no line was left to pack {first}"):
         packed(source, tmp_path / "pack", replace(SERIAL, alphabet="B"))
     assert not (tmp_path / "pack").exists()
 

@@ -140,3 +140,23 @@ def test_pictures_that_cannot_be_read_are_an_error_and_nothing_is_changed(
     assert {file.name: file.read_bytes() for file in (tmp_path / "bars").iterdir()} == before
     with pytest.raises(TrainingError):
         quantise(ModelFolder.load(tmp_path / "bars"), [])
+
+
+def test_a_folder_that_cannot_be_calibrated_stays_as_it_is_and_so_do_included_models(
+    model: ModelFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(model.path, tmp_path / "bars")
+    (tmp_path / "bars" / "card.md").write_text("mine")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "bars").iterdir()}
+    (tmp_path / "truth.csv").write_text(f"file,text\n{NAMES / 'VALIDATION_0330.jpg'},PAUL\n")
+    words = ["quantise", str(tmp_path / "bars"), "--pictures", str(NAMES)]
+    assert main([*words, "--calibrate", str(tmp_path / "truth.csv")]) == 1
+    assert "too few to calibrate on" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in (tmp_path / "bars").iterdir()} == before
+    assert main(words) == 0
+    after = {file.name: file.read_bytes() for file in (tmp_path / "bars").iterdir()}
+    assert after["float.onnx"] == before["model.onnx"]
+    assert after["card.md"] == before["card.md"]
+    assert ModelFolder.load(tmp_path / "bars").name == "bars"
+    assert main(["quantise", "names", "--pictures", str(NAMES)]) == 2
+    assert "included models stay as they are; copy " in capsys.readouterr().err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -92,6 +93,13 @@ def test_tables(tmp_path: Path, name: str, table: str) -> None:
     rows = ["t.jsonl:1", "t.jsonl:3"] if name == "t.jsonl" else [f"{name}:2", f"{name}:3"]
     assert [line.row for line in lines] == rows
     assert lines == read(tmp_path)  # the folder of the table will do
+
+
+def test_columns_without_a_name_are_not_taken_for_others(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", ",file,text\n0,1.png,A\n1,2.png,B\n")  # as pandas writes it
+    assert [(line.file, line.text) for line in read(table)] == [("1.png", "A"), ("2.png", "B")]
+    write(table, "file,text,\n1.png,A,\n2.png,B,,\n")
+    assert [(line.file, line.text) for line in read(table)] == [("1.png", "A"), ("2.png", "B")]
 
 
 def test_columns_by_option(tmp_path: Path) -> None:
@@ -215,6 +223,17 @@ def test_counts_are_those_of_the_lines(tmp_path: Path) -> None:
         ("t.jsonl", "[1]\n", r"t\.jsonl: after line 0: "),
         ("t.csv", b"file,text\n1.png,Zo\xe9\n", r"t\.csv: after line 0: .*UTF-8"),
         ("t.csv", "file,text,split\n1.png,A,night\n", r"t\.csv:2: split is 'night'; use train"),
+        (
+            "t.csv",
+            "file,text\n1.png,A\n2.png,DUPONT, JEAN\n",
+            r"t\.csv:3: 3 cells, where the header has 2; put quotation marks",
+        ),
+        (
+            "t.tsv",
+            'file\ttext\n1.png\t"FRA\n2.png\tPAUL"\n',
+            r"t\.tsv:2: 'FRA.*' goes on below its line; close its quotation mark",
+        ),
+        ("t.tsv", 'file\ttext\n1.png\t"FRA\n2.png\tPAUL\n', "unexpected end of data; write a quot"),
         ("x.parquet", b"PAR1 no", r"x\.parquet: not a Parquet file"),
         ("x.gt.txt", b"\xff", r"x\.gt\.txt: .*save it as UTF-8"),
         ("t.xlsx", b"", r"no ground truth recognised; give the Kaggle"),
@@ -252,6 +271,24 @@ def test_a_damaged_parquet_page_is_named(tmp_path: Path) -> None:
     path.write_bytes(damaged)
     with pytest.raises(GroundTruthError, match=r"x\.parquet: damaged"):
         read(path)
+
+
+def test_two_tables_of_one_picture_in_a_folder_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "names.csv", "file,text\n1.png,A\n2.png,B\n")
+    write(tmp_path / ".hidden.csv", "file,text\n1.png,A\n")
+    write(tmp_path / "others.csv", "file,text\n3.png,A\n")
+    assert [line.file for line in read(tmp_path)] == ["1.png", "2.png", "3.png"]
+    write(tmp_path / "others.csv", "file,text\n3.png,A\n2.png,C\n")
+    with pytest.raises(GroundTruthError, match=r"names.csv and .*others.csv are both of 2.png"):
+        read(tmp_path)
+
+
+def test_names_of_files_need_not_be_text(tmp_path: Path) -> None:
+    write(tmp_path / os.fsdecode(b"No\xebl") / "a.png")
+    (line,) = read(tmp_path)
+    assert (line.file, line.group) == ("No\\udcebl/a.png", "No\\udcebl")
+    assert isinstance(line.image, type(tmp_path))
+    assert line.image.is_file()
 
 
 def test_sources_are_opened_before_any_line_is_read(tmp_path: Path) -> None:

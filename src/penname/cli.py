@@ -12,11 +12,13 @@ import logging
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penname import __version__
 from penname.commands.common import say
-from penname.errors import PennameError
+from penname.errors import OptionError, PennameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +45,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: with 2, for wrong usage.
     """
     words = sys.argv[1:] if argv is None else list(argv)
+    if sys.stdout is None:  # closed by the shell
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = parser(words).parse_args(words)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("penname").setLevel(logging.INFO)
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
+    except OptionError as error:
+        return _failed(str(error), code=2)
     except PennameError as error:
         return _failed(str(error))
     except ModuleNotFoundError as error:
@@ -57,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _failed("Keras files need the keras extra: pip install 'penname[keras]'")
         if package not in TRAIN_EXTRA:
             raise
-        return _failed("training needs the train extra: pip install 'penname[train]'")
+        return _failed(f"{words[0]} needs the train extra: pip install 'penname[train]'")
     except BrokenPipeError:  # whoever read our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -83,6 +91,6 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return top
 
 
-def _failed(text: str) -> int:
+def _failed(text: str, code: int = 1) -> int:
     say("penname: error: " + " ".join(text.split()))
-    return 1
+    return code

@@ -11,7 +11,7 @@ PennameError
 └── TrainingError      a training run cannot start or go on
 
 Each message names the value, the place (file, row, line id) and the remedy. The command line
-prints it on one line and exits with 1; anything else that escapes is a bug.
+prints it on one line and exits with 1, or with 2 for an OptionError; anything else is a bug.
 """
 
 

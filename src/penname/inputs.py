@@ -1,13 +1,15 @@
 """Inputs: from the paths a person gives to the pictures behind them.
 
 A path is an image file, a folder (all images and Parquet files in it, at any depth), a pattern
-such as `scans/*.jpg`, or a Parquet file with one encoded image per row.
+such as `scans/*.jpg`, or a Parquet file with one encoded image per row. A file of several pages,
+as scanners write TIFF, is a picture for each.
 """
 
 from __future__ import annotations
 
 import glob
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,23 +25,27 @@ if TYPE_CHECKING:
     from penname.line_image import Source
 
 PARQUET = ".parquet"
+PAGES = (".tif", ".tiff")
 ROWS = 256  # rows of a Parquet file in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A picture and the name it goes by: its path, or a Parquet file and row."""
+    """A picture and the name it goes by: its path, or the file and its row or page, from 1.
+
+    Of a file that holds no pictures, `error` says why.
+    """
 
     file: str
     source: Source
+    error: str = ""
 
 
 def expand(paths: Iterable[str | Path]) -> Iterator[Input]:
     """Return the pictures at `paths`, in order, those in a folder sorted as people count.
 
     Raises:
-        ImageError: at once, for a path that matches nothing; later, for a Parquet file without
-            images.
+        ImageError: at once, for a path that matches nothing.
     """
     files = [file for path in paths for file in _matches(path)]
     return (picture for file in files for picture in _pictures(file))
@@ -54,7 +60,7 @@ def _matches(path: str | Path) -> list[Path]:
     if Path(path).exists():
         if files := _files(Path(path)):
             return files
-        raise ImageError(f"{path}: no images in this folder")
+        raise ImageError(f"{path}: no images in this folder{_pdf(Path(path))}")
     # pathlib refuses patterns that are absolute, as those a shell did not expand may be
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     if not matches:
@@ -82,7 +88,34 @@ def _files(path: Path) -> list[Path]:
 def _pictures(file: Path) -> Iterator[Input]:
     if file.suffix.lower() == PARQUET:
         return _parquet(file)
+    if file.suffix.lower() in PAGES:
+        return _pages(file)
     return iter([Input(str(file), file)])
+
+
+def _pdf(folder: Path) -> str:
+    """Return what to do with the PDF files of a folder, where there are some."""
+    if not (pdf := next(folder.rglob("*.[pP][dD][fF]"), None)):
+        return ""
+    return f"; make images of its PDF files first, such as {pdf.name}"
+
+
+def _pages(file: Path) -> Iterator[Input]:
+    """Yield the pages of a file, or the file itself when it has one or cannot be opened."""
+    from PIL import Image
+
+    pages = 1
+    with suppress(OSError), Image.open(file) as picture:  # the reader says why it cannot be
+        pages = getattr(picture, "n_frames", 1)
+        for page in range(pages if pages > 1 else 0):
+            name = f"{file}:{page + 1}"
+            try:
+                picture.seek(page)
+                yield Input(name, picture.copy())
+            except (OSError, EOFError, SyntaxError, ValueError) as error:
+                yield Input(name, b"", f"cannot read the page: {error}")
+    if pages == 1:
+        yield Input(str(file), file)
 
 
 def _parquet(file: Path) -> Iterator[Input]:
@@ -97,7 +130,7 @@ def _parquet(file: Path) -> Iterator[Input]:
             for row, value in enumerate(rows, start=1):
                 yield _picture(file, row, value)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ImageError(f"{file}: {error}") from error
+        yield Input(str(file), b"", str(error))
 
 
 def _image_column(schema: pa.Schema) -> str:

@@ -1,6 +1,7 @@
 """Lexicon: names with counts, as a prefix tree in flat arrays.
 
-A list of names is a text file with one name a line, or CSV with the columns name,count. A name
+A list of names is a text file with one name a line, or CSV with the columns name and count,
+separated by commas, semicolons or tabs. A name
 counts 1 where the list does not say more, and repeated names are added up. What the list says is
 brought to what a model's alphabet can write, by these rules:
 
@@ -16,10 +17,11 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 import unicodedata
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +31,8 @@ from penname.errors import LexiconError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 EMPTY = 0.02  # share of fields taken to be empty: erased crops read as nothing from 1 % on
 COUNT = re.compile(r"\d{1,12}")  # sums of a million of these fit in 64 bits
@@ -90,7 +94,14 @@ def load_names(file: Path, alphabet: Alphabet) -> dict[str, int]:
     Raises:
         LexiconError: when the list cannot be read, or the alphabet can write none of it.
     """
-    names = written(read_names(file), alphabet)
+    listed = read_names(file)
+    names = written(listed, alphabet)
+    pairs = zip(listed, _spelled(listed, alphabet), strict=True)
+    if lost := [name for name, spelled in pairs if UNWRITABLE in spelled]:
+        logger.warning(
+            "%s: %d of %d names left out, such as %r: the model lacks their characters",
+            *(file, len(lost), len(listed), lost[0]),
+        )
     if not names:
         raise LexiconError(
             f"{file}: it holds no name that the model can write; its characters are "
@@ -112,12 +123,16 @@ def read_names(file: Path) -> Counter[str]:
         raise LexiconError(f"{file}: {reason}") from error
     names: Counter[str] = Counter()
     try:
-        header = next(csv.reader([text.partition("\n")[0]]), [])
+        first = text.partition("\n")[0]
+        delimiter = max(",;\t", key=first.count)
+        cells = next(csv.reader([first], delimiter=delimiter), [])
+        header = [cell.strip().lower() for cell in cells]
         if {"name", "count"} <= set(header):
-            for name, count in _rows(text, header.index("name"), header.index("count")):
+            rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+            for name, count in _rows(rows, header.index("name"), header.index("count")):
                 names[name] += count
         else:
-            names.update(_lines(text))
+            names.update(_lines(text)[header == ["name"] :])
     except (ValueError, csv.Error) as error:
         raise LexiconError(
             f"{file}: {error}; give one name a line, or CSV with the columns name,count"
@@ -129,14 +144,13 @@ def read_names(file: Path) -> Counter[str]:
 def _lines(text: str) -> list[str]:
     lines = text.splitlines()
     for number, line in enumerate(lines, start=1):
-        if "," in line:
+        if not {",", ";", "\t"}.isdisjoint(line):
             raise ValueError(f"line {number} is {line!r}")
     return [" ".join(line.split()) for line in lines]
 
 
-def _rows(text: str, name: int, count: int) -> Iterator[tuple[str, int]]:
-    """Yield the names in that column of a table, and their counts."""
-    rows = csv.reader(io.StringIO(text))
+def _rows(rows: Any, name: int, count: int) -> Iterator[tuple[str, int]]:
+    """Yield the names in that column of a table that `csv` reads, and their counts."""
     next(rows)
     for row in rows:
         if len(row) > max(name, count) and COUNT.fullmatch(row[count].strip()):
@@ -151,17 +165,20 @@ def written(names: Mapping[str, int], alphabet: Alphabet) -> Counter[str]:
     >>> dict(written({"Zoé": 2, "ZOE": 1, "佳": 5}, Alphabet("EOZ")))
     {'ZOE': 3}
     """
-    if not names:
-        return Counter()
-    listed = "\n".join(names)
-    table = {
-        ord(c): _spelling(c, alphabet) for c in set(listed) - set(alphabet.characters) - {"\n"}
-    }
     sums: Counter[str] = Counter()
-    for name, count in zip(listed.translate(table).split("\n"), names.values(), strict=True):
+    for name, count in zip(_spelled(names, alphabet), names.values(), strict=True):
         if UNWRITABLE not in name:
             sums[name] += count
     return sums
+
+
+def _spelled(names: Mapping[str, int], alphabet: Alphabet) -> list[str]:
+    """Return the names as the alphabet writes them, with `UNWRITABLE` where it cannot."""
+    if not names:
+        return []
+    listed = "\n".join(names)
+    characters = set(listed) - set(alphabet.characters) - {"\n"}
+    return listed.translate({ord(c): _spelling(c, alphabet) for c in characters}).split("\n")
 
 
 def _spelling(character: str, alphabet: Alphabet) -> str:

@@ -85,12 +85,12 @@ def decode(source: Source) -> Grey:
     Raises:
         ImageError: when it cannot be read, is too small or too large.
     """
-    if isinstance(source, np.ndarray):
-        return _grey_array(source)
-    if isinstance(source, Image.Image):
-        return _grey_picture(source)
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
+        if isinstance(file, np.ndarray):
+            return _grey_array(file)
+        if isinstance(file, Image.Image):
+            return _grey_picture(file)
         with (  # Pillow warns of a large picture where `_check_size` refuses it
             warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
             Image.open(file, formats=FORMATS) as picture,

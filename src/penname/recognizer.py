@@ -216,7 +216,7 @@ class Recognizer:
         """Return the picture's name and its line image, or why there is none."""
         if not isinstance(source, Input):
             source = Input(str(source) if isinstance(source, str | Path) else "", source)
-        line = line_image_or_reason(source.source, self.model.image)
+        line = source.error or line_image_or_reason(source.source, self.model.image)
         if isinstance(line, str):
             line = line.removeprefix(f"{source.file}: ")
         return source.file, line

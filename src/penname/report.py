@@ -127,7 +127,7 @@ class Report:
 
     def write_predictions(self, path: str | Path) -> None:
         """Write one CSV row per scored line, in order: file, reference, hypothesis, confidence."""
-        with open(path, "w", newline="", encoding="utf-8") as stream:
+        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["file", "reference", "hypothesis", "confidence"])
             for x in self.lines:

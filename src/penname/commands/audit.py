@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import MODEL, model_flag, say
+from penname.commands.common import MODEL, check_outputs, model_flag, say
 from penname.errors import OptionError
 from penname.options import add_flags, from_flags
 
@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError("--apply and --out go together: a reviewed CSV, and the table to write")
     if arguments.apply:
         return _apply(arguments)
+    check_outputs([arguments.csv, arguments.html], arguments.data)
     audit = _audit(arguments)
     if arguments.csv:
         _write_csv(audit, arguments.csv)
@@ -102,7 +103,7 @@ def _audit(arguments: argparse.Namespace) -> Audit:
 
 
 def _write_csv(audit: Audit, file: Path) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", "text", "suggestion", "score"])
         for x in audit.findings:
@@ -116,7 +117,7 @@ def _write_page(audit: Audit, arguments: argparse.Namespace) -> None:
     numbered = enumerate(_lines(arguments))
     pictures = {order: line.image for order, line in numbered if order in shown}
     page = audit_page(audit, " ".join(map(str, arguments.data)), pictures)
-    arguments.html.write_text(page, "utf-8")
+    arguments.html.write_text(page, "utf-8", "backslashreplace")
 
 
 def _print_table(audit: Audit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from penname.errors import OptionError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from penname.recognizer import Recognizer
 
@@ -35,7 +37,7 @@ def lexicon_flags(sub: argparse.ArgumentParser) -> None:
         "--lexicon",
         type=Path,
         metavar="FILE",
-        help="names to look for: one a line, or CSV name,count",
+        help="names to look for: one a line, or a CSV with name and count",
     )
     sub.add_argument(
         "--lexicon-mode",
@@ -55,6 +57,20 @@ def load_recognizer(arguments: argparse.Namespace) -> Recognizer:
     if not arguments.lexicon:
         return recognizer
     return recognizer.with_lexicon(arguments.lexicon, strict=arguments.lexicon_mode == "strict")
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) -> None:
+    """Refuse files that cannot be written, or would be written over what is read.
+
+    Raises:
+        OptionError: naming the file.
+    """
+    read = {os.path.realpath(path) for path in inputs}
+    for file in filter(None, outputs):
+        if not file.parent.is_dir():
+            raise OptionError(f"{file}: there is no folder {file.parent}; make it first")
+        if os.path.realpath(file) in read:
+            raise OptionError(f"{file} is read here; choose another file to write")
 
 
 def out_flag(sub: argparse.ArgumentParser, text: str) -> None:

@@ -6,7 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import lexicon_flags, load_recognizer, model_flag, runtime_flag
+from penname.commands.common import (
+    check_outputs,
+    lexicon_flags,
+    load_recognizer,
+    model_flag,
+    runtime_flag,
+    say,
+)
 from penname.options import add_flags, from_flags
 
 if TYPE_CHECKING:
@@ -38,6 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     from penname.evaluate import EvaluateOptions, evaluate
     from penname.ground_truth.sources import SourceOptions, read_sources
 
+    outputs = (arguments.predictions, arguments.html, arguments.markdown)
+    check_outputs(outputs, arguments.data)
     report = evaluate(
         load_recognizer(arguments),
         read_sources(arguments.data, from_flags(SourceOptions, arguments)),
@@ -47,11 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.predictions:
         report.write_predictions(arguments.predictions)
     if arguments.html:
-        arguments.html.write_text(report.to_html(), "utf-8")
+        arguments.html.write_text(report.to_html(), "utf-8", "backslashreplace")
     if arguments.markdown:
-        arguments.markdown.write_text(report.to_markdown(), "utf-8")
+        arguments.markdown.write_text(report.to_markdown(), "utf-8", "backslashreplace")
     if arguments.json:
         print(json.dumps(report.to_json(), ensure_ascii=False))
     else:
         print(report.table(slices=arguments.slices))
-    return 0
+    unreadable = [line for line in report.lines if line.error]
+    for line in unreadable:
+        say(f"{line.row}: {line.file}: {line.error}")
+    return int(len(unreadable) == len(report.lines))

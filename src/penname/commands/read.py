@@ -10,7 +10,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import lexicon_flags, load_recognizer, model_flag, runtime_flag, say
+from penname.commands.common import (
+    check_outputs,
+    lexicon_flags,
+    load_recognizer,
+    model_flag,
+    runtime_flag,
+    say,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from penname.inputs import Input, expand
 
+    check_outputs([arguments.csv, arguments.html], arguments.paths)
     started = time.perf_counter()
     pictures: Iterable[Input] = expand(arguments.paths)
     recognizer = load_recognizer(arguments)
@@ -58,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         sources = [picture.source for picture in pictures]
         page = predictions_page(list(zip(sources, kept, strict=True)))
-        arguments.html.write_text(page, "utf-8")
+        arguments.html.write_text(page, "utf-8", "backslashreplace")
     say(
         f"{tally['read']} read, {tally['unreadable']} unreadable, with the model "
         f"{recognizer.name} in {time.perf_counter() - started:.2f} s"
@@ -77,7 +85,7 @@ def _counted(predictions: Iterable[Prediction], tally: Counter[str]) -> Iterator
 
 def _into_csv(predictions: Iterable[Prediction], file: Path) -> Iterator[Prediction]:
     """Pass predictions on, each also as a row of a CSV file."""
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", "text", "confidence", "error", "reason"])
         for prediction in predictions:

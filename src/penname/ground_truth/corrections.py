@@ -138,7 +138,7 @@ def _row(line: GroundTruth) -> dict[str, Any]:
 
 def _write_csv(lines: Iterable[GroundTruth], out: Path) -> int:
     number = 0
-    with out.open("w", encoding="utf-8", newline="") as stream:
+    with out.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for line in lines:

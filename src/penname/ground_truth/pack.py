@@ -56,6 +56,11 @@ class PackOptions(SourceOptions, CleaningOptions):
         if self.stride < 1 or self.workers < 0:
             raise OptionError(f"stride {self.stride} is at least 1, workers {self.workers} 0")
 
+    @property
+    def needs_text(self) -> bool:
+        """Whether a table without a column of texts is a mistake."""
+        return not self.keep_unlabelled
+
 
 @dataclass(frozen=True)
 class PackReport:
@@ -170,12 +175,17 @@ def draw_split(group: str, options: PackOptions) -> str:
 
 def _alphabet_of(sources: Sequence[Path], options: PackOptions) -> Alphabet:
     characters: set[str] = set()
+    number = 0
     for line in read_sources(sources, options, images=False):
+        number += 1
         cleaning = clean_text(line.text, options, None)
         if not cleaning.dropped:
             characters.update(cleaning.text)
     if not characters:
-        raise GroundTruthError("no line has a text, so there is no alphabet; give --alphabet")
+        raise GroundTruthError(
+            f"none of {number} lines has a text, so there is no alphabet; give other ground truth, "
+            "or --alphabet"
+        )
     return Alphabet("".join(sorted(characters)))
 
 

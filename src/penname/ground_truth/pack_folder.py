@@ -169,6 +169,7 @@ class PackWriter:
         self.splits: Counter[str] = Counter()
         self.sources: Counter[str] = Counter()
         self.rules: Counter[str] = Counter()  # lines that each cleaning rule met
+        self._first = ""  # line that was dropped, and why
         self._ids: Counter[str] = Counter()
         self._rows: list[tuple[Any, ...]] = []
         self._offset = 0
@@ -237,6 +238,7 @@ class PackWriter:
     def reject(self, *, file: str, row: str, rule: str, note: str, text: str) -> None:
         """List a line that a rule dropped."""
         self.rules[rule] += 1
+        self._first = self._first or f"{row}: {note}"
         csv.writer(self._rejected).writerow((file, row, rule, note, text))
 
     def change(
@@ -286,7 +288,9 @@ class PackWriter:
     def _finish(self) -> None:
         """Write the manifest, sync every file and give the folder its name."""
         if not self._offset:
-            raise PackError(f"{self.out}: no line was left to pack; see the cleaning rules")
+            dropped = ", ".join(f"{rule} {n:,}" for rule, n in self.rules.items() if n)
+            why = f" ({dropped}; the first: {self._first})" if self._first else ""
+            raise PackError(f"{self.out}: no line was left to pack{why}")
         text = json.dumps(self._manifest(), indent=2, ensure_ascii=False)
         (self._partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
         for name in (*FILES, MANIFEST, "."):

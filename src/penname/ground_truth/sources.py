@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
 from penname.errors import GroundTruthError
@@ -80,14 +80,33 @@ def _recognised(path: Path, options: SourceOptions) -> list[Source]:
         return tables
     if next(path.rglob("*.gt.txt"), None):
         return [LineFolder(path)]
-    if files := sorted(p for p in path.iterdir() if p.suffix.lower() in (*TABLES, ".parquet")):
-        return [_file(file, options) for file in files]
+    if files := _visible(path):
+        tables = [_file(file, options) for file in files]
+        _check_apart([table for table in tables if isinstance(table, Table)])
+        return tables
     if any(_is_image(p.name) for p in path.rglob("*")):
         return [LineFolder(path)]
     raise GroundTruthError(
         f"{path}: no ground truth recognised; give the Kaggle names folder, a CSV, TSV or JSONL "
         "table, Parquet files, or a folder of images with .gt.txt files beside them"
     )
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return the tables and Parquet files of a folder, in order; hidden ones are not for people."""
+    files = (p for p in folder.iterdir() if p.suffix.lower() in (*TABLES, ".parquet"))
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def _check_apart(tables: Sequence[Table]) -> None:
+    """Refuse tables of one folder that are of the same pictures: one may correct the other."""
+    of: dict[str, Table] = {}
+    for table in tables if len(tables) > 1 else ():
+        for file in {line.file for line in table.lines(images=False)}:
+            if (other := of.setdefault(file, table)) is not table:
+                raise GroundTruthError(
+                    f"{other.path} and {table.path} are both of {file}; give the one that is right"
+                )
 
 
 def _file(path: Path, options: SourceOptions) -> Source:
@@ -136,19 +155,19 @@ class LineFolder:
         a page or writer in one.
         """
         for folder, names in self._folders():
-            group = "" if folder == self.path else folder.relative_to(self.path).as_posix()
+            group = "" if folder == self.path else _text(folder.relative_to(self.path))
             for stem, files in sorted(_stems(names).items()):
                 pictures = [name for name in files if _is_image(name)]
                 image = folder / min(pictures, key=_plainest, default=f"{stem}.png")
                 place = folder / f"{stem}.gt.txt"
                 yield GroundTruth(
-                    file=image.relative_to(self.path).as_posix(),
-                    row=str(place if place.name in files else image),
+                    file=_text(image.relative_to(self.path)),
+                    row=_text(place if place.name in files else image),
                     text=_read_text(place) if place.name in files else None,
-                    source=self.path.resolve().name,
+                    source=_text(self.path.resolve().name),
                     group=group,
                     image=image,
-                    place=str(self.path),
+                    place=_text(self.path),
                 )
 
     def _folders(self) -> Iterator[tuple[Path, list[str]]]:
@@ -178,6 +197,11 @@ def _stems(names: list[str]) -> dict[str, list[str]]:
 def _plainest(name: str) -> tuple[int, bool]:
     """Sort `x.png` before `x.nrm.png` before `x.bin.png`: the most grey levels first."""
     return len(Path(name).suffixes), ".bin." in name
+
+
+def _text(path: Path | str) -> str:
+    """Return a path as text; bytes in it that are not UTF-8 are escaped."""
+    return PurePath(path).as_posix().encode(errors="backslashreplace").decode()
 
 
 def _read_text(path: Path) -> str:

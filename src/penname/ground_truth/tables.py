@@ -27,6 +27,7 @@ GROUP_COLUMNS = ("writer", "page", "group")  # the first that holds a value name
 SPLIT_NAMES = {"": "", "train": "train", "test": "test"} | dict.fromkeys(
     ("validation", "valid", "val", "dev"), "validation"
 )
+NO_COLUMN = "\0"
 BATCH = 256  # rows of a Parquet file held at a time
 
 Row = tuple[int, Mapping[str, Any]]  # place in the file, counted as an editor does, and its values
@@ -39,6 +40,11 @@ class SourceOptions:
     image_column: str = option("", "column of the image or its path; empty: the usual names")
     text_column: str = option("", "column of the text; empty: the usual names")
     group_column: str = option("", "column of the writer or page; empty: writer, page or group")
+
+    @property
+    def needs_text(self) -> bool:
+        """Whether a table without a column of texts is a mistake."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Table:
         rows = _numbered_rows(self.path)
         if self.path.suffix.lower() != ".jsonl":
             rows = islice(rows, 1)
-        return list(dict.fromkeys(name for _, row in rows for name in row))
+        return list(dict.fromkeys(name for _, row in rows for name in row if name is not None))
 
     def _image(self, file: str) -> Path:
         # os.path.exists is False for names too long or with a NUL, where Path.exists raises; and
@@ -165,7 +171,7 @@ class Columns:
     """The names of the columns that are read."""
 
     image: str
-    text: str
+    text: str  # `NO_COLUMN` where there is none
     groups: tuple[str, ...]
     source: str
     split: str
@@ -177,9 +183,13 @@ class Columns:
         groups = tuple(lower[name] for name in GROUP_COLUMNS if name in lower)
         if options.group_column:
             groups = (_column(path, there, "group", options.group_column, ()),)
+        image = _column(path, there, "image", options.image_column, IMAGE_COLUMNS)
+        text = NO_COLUMN
+        if options.needs_text or options.text_column or lower.keys() & set(TEXT_COLUMNS):
+            text = _column(path, there, "text", options.text_column, TEXT_COLUMNS)
         return cls(
-            _column(path, there, "image", options.image_column, IMAGE_COLUMNS),
-            _column(path, there, "text", options.text_column, TEXT_COLUMNS),
+            image,
+            text,
             groups,
             lower.get("source", "source"),
             lower.get("split", "split"),
@@ -191,7 +201,7 @@ class Columns:
 
 
 def _column(path: Path, there: list[str], what: str, given: str, usual: tuple[str, ...]) -> str:
-    if given in there:
+    if given and given in there:
         return given
     lower = {name.lower(): name for name in reversed(there)}
     found = [lower[name] for name in usual if name in lower]
@@ -216,7 +226,12 @@ def _numbered_rows(path: Path) -> Iterator[Row]:
             rows = _json_rows(file) if path.suffix.lower() == ".jsonl" else _csv_rows(file, path)
             for number, row in rows:
                 yield number, row
-    except (ValueError, TypeError, csv.Error) as error:
+    except csv.Error as error:
+        raise GroundTruthError(
+            f"{path}: after line {number}: {error}; write a quotation mark in a text twice, and "
+            "one before and after the text"
+        ) from None
+    except (ValueError, TypeError) as error:
         raise GroundTruthError(
             f"{path}: after line {number}: {error}; the table must be UTF-8 text"
         ) from None
@@ -226,9 +241,28 @@ def _csv_rows(file: Any, path: Path) -> Iterator[Row]:
     header = file.readline()
     file.seek(0)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
-    reader = csv.DictReader(file, delimiter=delimiter, restkey="")
+    reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+    names = reader.fieldnames or ()
+    above = reader.line_num
     for row in reader:
-        yield reader.line_num, row
+        _check_cells(row, f"{path}:{above + 1}", delimiter, len(names))
+        above = reader.line_num
+        yield above, row
+
+
+def _check_cells(row: Mapping[Any, Any], place: str, delimiter: str, columns: int) -> None:
+    """Refuse a row in which a text was cut at a comma, or goes on into the rows below it."""
+    if more := [cell for cell in row.get(None, ()) if cell]:
+        raise GroundTruthError(
+            f"{place}: {columns + len(more)} cells, where the header has {columns}; put "
+            f"quotation marks around a text that has {delimiter!r} in it"
+        )
+    for cell in row.values():
+        if isinstance(cell, str) and delimiter in cell.partition("\n")[2]:
+            raise GroundTruthError(
+                f"{place}: {cell[:40]!r} goes on below its line; close its quotation mark, or "
+                "write it in one line"
+            )
 
 
 def _json_rows(file: Any) -> Iterator[Row]:
