@@ -7,14 +7,14 @@
 # crops, so it is no honest start. START=synthetic trains one on synthetic names alone; START=latin
 # takes the included `latin`, which saw lines and words from elsewhere. Every run sees CROPS crops in
 # all, so a run on fewer sees them more often. Can be stopped at any moment and started again. Can be
-# set from outside: START, LINES (synthetic), CROPS, SIZES, SEEDS, DEVICES.
+# set from outside: START, SYNTHETIC (synthetic), CROPS, SIZES, SEEDS, DEVICES.
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${START:=synthetic}" "${LINES:=200000}" "${BATCH:=512}" "${CROPS:=40000}" "${SIZES:=100 286 1000 3000 9500}"
+  : "${START:=synthetic}" "${SYNTHETIC:=200000}" "${BATCH:=512}" "${CROPS:=40000}" "${SIZES:=100 286 1000 3000 9500}"
   : "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda}"
 else
-  : "${START:=latin}" "${LINES:=40000}" "${BATCH:=64}" "${CROPS:=4000}" "${SIZES:=100 286 1000}"
+  : "${START:=latin}" "${SYNTHETIC:=40000}" "${BATCH:=64}" "${CROPS:=4000}" "${SIZES:=100 286 1000}"
   : "${SEEDS:=1}" "${DEVICES:=cpu}"
 fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -29,7 +29,7 @@ fi
 [ -e "$out/validation" ] ||
   penname pack "$out/validation.parquet" --out "$out/validation" --validation 1 "${lines[@]}" "${clean[@]}"
 [ "$START" = latin ] || [ -e "$start/model.json" ] || {
-  [ -e "$out/synth" ] || penname synth --data "$data" --out "$out/synth" --lines "$LINES" --seed 6
+  [ -e "$out/synth" ] || penname synth --data "$data" --out "$out/synth" --lines "$SYNTHETIC" --seed 6
   penname train --pack "$out/synth" --pack "$out/validation" --out "$out/start-run" --resume --epochs 4 --batch-size "$BATCH"
   penname export --checkpoint "$out/start-run" --out "$start" --name synthetic
 }

@@ -26,7 +26,10 @@ for network in $NETWORKS; do
   penname train --pack "$out/$network-pack" --out "$out/$network-run" --resume --preset "$network" \
     --epochs "$EPOCHS" --batch-size "$BATCH" --learning-rate "${rate[$network]}" --time-limit "$TIME_LIMIT" \
     ${START:+--from "$START"}
-  [ -e "$out/names.csv" ] || python "$here/kaggle/counts.py" "$out/$network-pack" "$out/names.csv"
+  [ -e "$out/names.csv" ] || {
+    python "$here/kaggle/counts.py" "$out/$network-pack" "$out/names.part"
+    mv "$out/names.part" "$out/names.csv"
+  }
   penname export --checkpoint "$out/$network-run" --out "$out/$network" --name "kaggle-$network" \
     --language "$out/names.csv" --calibrate "$path/written_name_validation_v2.csv"
   penname evaluate --model "$out/$network" --data "$path/written_name_test_v2.csv" --html "$out/$network.html"

@@ -2,16 +2,16 @@
 # From the data folder to the model folder `latin`: recipes/latin.sh DATA OUT
 #
 # Two networks, for lines of 64 pixels and, for another look at what is doubtful, of 48. Can be
-# stopped at any moment and started again. LINES (synthetic ones), EPOCHS, SECOND_EPOCHS, BATCH, RATE
+# stopped at any moment and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, BATCH, RATE
 # and FROM, a model that the first network starts from, can be set from outside. On one H100 an epoch
 # of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
 # CPU cores an epoch should take 25 minutes and one of the second 15, so all are two nights (not run).
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${LINES:=20000}" "${EPOCHS:=110}" "${SECOND_EPOCHS:=90}" "${BATCH:=128}" "${RATE:=0.002}"
+  : "${SYNTHETIC:=20000}" "${EPOCHS:=110}" "${SECOND_EPOCHS:=90}" "${BATCH:=128}" "${RATE:=0.002}"
 else
-  : "${LINES:=20000}" "${EPOCHS:=30}" "${SECOND_EPOCHS:=20}" "${BATCH:=32}" "${RATE:=0.001}"
+  : "${SYNTHETIC:=20000}" "${EPOCHS:=30}" "${SECOND_EPOCHS:=20}" "${BATCH:=32}" "${RATE:=0.001}"
 fi
 mkdir -p "$out/second"
 [ -e "$out/words.parquet" ] || {
@@ -25,7 +25,7 @@ network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
   local size=(--height "$2" --trim sides --max-width $((42 * $2)) --width-step 64)
   local lines=("${size[@]}" --alphabet "$(cat "$here/latin/alphabet.txt")") name
   [ -e "$1/synthetic" ] ||
-    penname synth --look lines --text "$out/ink/corpus.txt" --data "$out/ink" --lines "$LINES" --seed "$2" \
+    penname synth --look lines --text "$out/ink/corpus.txt" --data "$out/ink" --lines "$SYNTHETIC" --seed "$2" \
       --out "$1/synthetic" "${size[@]}"
   for name in lines places words; do
     [ -e "$1/$name" ] || penname pack "$out/$name-train.parquet" --out "$1/$name" --validation 0 "${lines[@]}"

@@ -3,23 +3,23 @@
 #
 # Every stage is skipped when its result is there and training resumes from its last checkpoint,
 # so the script can be stopped at any moment and started again. The numbers that depend on the
-# hardware can be set from outside: LINES, JOINED (synthetic and recombined names), FIRST (network of
+# hardware can be set from outside: SYNTHETIC, JOINED (synthetic and recombined names), FIRST (network of
 # the first stage), FIRST_EPOCHS, EPOCHS, BATCH, RATE, FROM, a model that the last stage starts from,
 # and TEACHER, one whose frames it learns beside the labels. The included model: see its card.
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${LINES:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
+  : "${SYNTHETIC:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
   : "${EPOCHS:=25}" "${BATCH:=1024}" "${RATE:=0.0025}"
 else # two cores: an hour and three quarters, idle, by the speed of its steps; not run in one piece
-  : "${LINES:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
+  : "${SYNTHETIC:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
   : "${EPOCHS:=6}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 common=(--resume --batch-size "$BATCH" --save-every 5m)
 
 [ -e "$out/agreed.parquet" ] || python "$here/names/prepare.py" "$data" "$out"
-[ -e "$out/synth" ] || penname synth --data "$data" --out "$out/synth" --lines "$LINES" --seed 2
+[ -e "$out/synth" ] || penname synth --data "$data" --out "$out/synth" --lines "$SYNTHETIC" --seed 2
 [ -e "$out/validation" ] ||
   penname pack "$out/validation.parquet" --out "$out/validation" --validation 1 "${clean[@]}"
 
@@ -38,8 +38,10 @@ common=(--resume --batch-size "$BATCH" --save-every 5m)
   penname read "$data/names_unlabelled.parquet" --model "$out/first-model" --csv "$out/readings.part" > /dev/null
   mv "$out/readings.part" "$out/readings.csv"
 }
-[ -e "$out/relabelled.parquet" ] ||
-  python "$here/names/relabel.py" "$data" "$out/readings.csv" "$out/relabelled.parquet"
+[ -e "$out/relabelled.parquet" ] || {
+  python "$here/names/relabel.py" "$data" "$out/readings.csv" "$out/relabelled.part"
+  mv "$out/relabelled.part" "$out/relabelled.parquet"
+}
 [ -e "$out/relabelled" ] ||
   penname pack "$out/labelled.parquet" "$out/relabelled.parquet" --out "$out/relabelled" --validation 0 "${clean[@]}"
 

@@ -6,21 +6,21 @@
 # labels on which two machine readers agree (recipes/names/prepare.py: not ground truth) and on
 # synthetic names; scored on VALIDATION_0301-0700, labels as they are. Ends with the deck's figures
 # beside ours. Can be stopped at any moment and started again. What depends on the hardware can be
-# set from outside: LINES (synthetic), EPOCHS, SEEDS, DEVICES (one run at a time on each; a GPU has
+# set from outside: SYNTHETIC (synthetic), EPOCHS, SEEDS, DEVICES (one run at a time on each; a GPU has
 # room for several), MIX (passes an epoch makes over synthetic, real and validation lines; below 1
 # it takes a part).
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
-  : "${LINES:=10000}" "${EPOCHS:=6}" "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda cuda cuda cuda}" "${MIX:=1,1,1}"
+  : "${SYNTHETIC:=10000}" "${EPOCHS:=6}" "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda cuda cuda cuda}" "${MIX:=1,1,1}"
 else # two cores: about two hours
-  : "${LINES:=10000}" "${EPOCHS:=4}" "${SEEDS:=1}" "${DEVICES:=cpu}" "${MIX:=1,1,1}"
+  : "${SYNTHETIC:=10000}" "${EPOCHS:=4}" "${SEEDS:=1}" "${DEVICES:=cpu}" "${MIX:=1,1,1}"
 fi
 lines=(--height 64 --max-width 256 --fit crop --trim none)
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 [ -e "$out/agreed.parquet" ] || python "$here/names/prepare.py" "$data" "$out"
-[ -e "$out/synth" ] || penname synth --data "$data" --out "$out/synth" --lines "$LINES" --seed 4 "${lines[@]}"
+[ -e "$out/synth" ] || penname synth --data "$data" --out "$out/synth" --lines "$SYNTHETIC" --seed 4 "${lines[@]}"
 [ -e "$out/real" ] ||
   penname pack "$out/labelled.parquet" "$out/agreed.parquet" --out "$out/real" --validation 0 "${lines[@]}" "${clean[@]}"
 [ -e "$out/validation" ] ||

@@ -80,6 +80,18 @@ def test_the_optimiser_lies_in_memory_as_it_did(tmp_path: Path) -> None:
             assert loaded.optimizer.state[theirs][key].stride() == value.stride(), key
 
 
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_a_fused_optimiser_counts_its_steps_where_its_weights_are(tmp_path: Path) -> None:
+    path = Parts(1).save(tmp_path, 1)
+    for fused, where in ((True, "meta"), (False, "cpu")):  # meta stands for a GPU
+        network = Parts(2).network.to("meta")
+        optimizer = torch.optim.AdamW(network.parameters())
+        optimizer.param_groups[0]["fused"] = fused  # which meta cannot be
+        checkpoint.load(path, network, Parts(2).average, optimizer)
+        found = {state["step"].device.type for state in optimizer.state.values()}
+        assert found == {where}
+
+
 def test_an_optimiser_without_a_step_is_saved_too(tmp_path: Path) -> None:
     saved, loaded = Parts(1, steps=0), Parts(2)
     loaded.load(saved.save(tmp_path, 0))
@@ -93,6 +105,17 @@ def test_the_newest_checkpoint_is_kept_alone(tmp_path: Path) -> None:
         path = parts.save(tmp_path, step)
         assert checkpoint.latest(tmp_path) == path
         assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_called_otherwise_is_neither_loaded_nor_deleted(tmp_path: Path) -> None:
+    others = ["step-00000001-keep", "step-notes", "step-log.txt"]
+    for name in others[:2]:
+        (tmp_path / name).mkdir()
+    (tmp_path / others[2]).touch()
+    path = Parts(1).save(tmp_path, 1)
+    assert checkpoint.latest(tmp_path) == path
+    newest = Parts(1).save(tmp_path, 2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*others, newest.name])
 
 
 def test_files_are_safetensors_and_json(tmp_path: Path) -> None:

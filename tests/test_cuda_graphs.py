@@ -95,3 +95,20 @@ def test_recorded_passes_compute_what_the_network_does(preset: str) -> None:
             found.append([logits.detach().clone(), *(grad.clone() for grad in grads)])
         for ours, theirs in zip(*found, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="recording needs a GPU")
+def test_what_a_recorded_pass_drops_depends_on_the_seed_alone() -> None:
+    network = model.build(TrainOptions(dropout=0.5), 64, 30).cuda()
+    size = (4, 1, 64, 128)
+    recorded = record(network, [size], torch.float32)[size]
+    ink, other = torch.rand(size, device="cuda"), torch.rand(4, 1, 64, 96, device="cuda")
+    found = []
+    for seed in (1, 2, 1):
+        torch.manual_seed(seed)
+        logits, shortcut = recorded(ink)
+        torch.autograd.backward(logits.square().sum() + shortcut.square().sum())
+        found.append(logits.detach().clone())
+        torch.autograd.backward(network(other)[0].sum())  # a size that is not recorded
+    torch.testing.assert_close(found[0], found[2])
+    assert not torch.allclose(found[0], found[1])

@@ -19,7 +19,7 @@ from penname.model_folder import INCLUDED, ModelFolder, included
 from penname.recognizer import Recognizer
 from penname.training.graph import Exported
 from penname.training.options import TrainOptions
-from penname.training.start import from_model
+from penname.training.start import begin
 
 if TYPE_CHECKING:
     from penname.report import Report
@@ -88,7 +88,7 @@ def test_an_empty_picture_reads_as_nothing(names: Recognizer) -> None:
 def test_a_model_can_be_trained_further_from_where_it_is(name: str, folder: str) -> None:
     recognizer = Recognizer.load(name)
     spec, old = recognizer.model.image, recognizer.model.alphabet
-    alphabet, network = from_model(name)(Alphabet("Aж"), spec, TrainOptions(preset=name))
+    alphabet, network = begin(Alphabet("Aж"), spec, TrainOptions(preset=name), recognizer.model)
     assert alphabet.characters == old.characters + "ж"
     line = line_image(decode(next(iter(sorted((DATA / folder).glob("*.*[gp]"))))), spec)
     images = on_canvas([line], spec.canvas_width(line.shape[1]))

@@ -14,14 +14,17 @@ import pytest
 import torch
 from keras import layers
 
+from penname.alphabet import Alphabet
 from penname.cli import main
 from penname.errors import ModelError, OptionError, TrainingError
+from penname.line_image import ImageSpec
+from penname.model_folder import ModelFolder
 from penname.training import keras_file
 from penname.training.keras_file import read_keras
 from penname.training.keras_model import load_keras
 from penname.training.keras_options import KerasOptions
 from penname.training.options import TrainOptions
-from penname.training.start import from_model
+from penname.training.start import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,7 +308,7 @@ def test_the_command_makes_a_folder_that_reads(
     picture = "tests/data/names"
     assert main(["read", picture, "--model", str(tmp_path / "mine"), "--json"]) == 0
     with pytest.raises(TrainingError, match="it can read, not train"):
-        from_model(tmp_path / "mine")(None, None, TrainOptions())  # type: ignore[arg-type]
+        begin(Alphabet("A"), ImageSpec(), TrainOptions(), ModelFolder.load(tmp_path / "mine"))
 
 
 def test_the_keras_extra_is_named_when_it_is_missing(

@@ -67,7 +67,12 @@ def test_columns_that_share_a_step_have_frames_of_their_own() -> None:
     with torch.no_grad():
         columns = net.get_submodule("stages")(net.get_submodule("stem")(line)).amax(dim=2)
         steps = columns.transpose(1, 2).reshape(1, 12, -1)
-        context, _ = net.get_submodule("recurrent")(steps)
+        lstm = nn.LSTM(steps.shape[2], 224, 2, bidirectional=True, batch_first=True)
+        for k in (0, 1):  # of torch's, which has two layers in one
+            layer = net.get_submodule(f"recurrent.{k}").state_dict()
+            named = {name.replace("_l0", f"_l{k}"): value for name, value in layer.items()}
+            assert not lstm.load_state_dict(named, strict=False).unexpected_keys
+        context, _ = lstm(steps)
         added = net.get_submodule("apart")(context).reshape(1, 24, -1)
         frames = torch.relu(columns.transpose(1, 2) + added)
         logits, expected = net(line)[0], net.get_submodule("head")(frames)

@@ -26,7 +26,7 @@ from penname.training import quantise as module
 from penname.training.graph import Exported
 from penname.training.options import TrainOptions
 from penname.training.quantise import quantise
-from penname.training.start import from_model
+from penname.training.start import begin
 
 NAMES = Path(__file__).parent / "data" / "names"
 SHOWN = 12  # crops that fix the scales; the others are new to the network in integers
@@ -111,7 +111,7 @@ def test_training_starts_from_the_floats(
 ) -> None:
     spec = folder.image
     options = TrainOptions(**folder.training["options"])
-    _, network = from_model(folder.path)(Alphabet("A"), spec, options)
+    _, network = begin(Alphabet("A"), spec, options, folder)
     line = line_image(decode(next(iter(sorted(NAMES.glob("*.jpg"))))), spec)
     images = on_canvas([line], spec.canvas_width(line.shape[1]))
     with torch.no_grad():

@@ -254,7 +254,7 @@ def test_the_command_trains_on_labels_and_readings(
     out, alone = tmp_path / "out", tmp_path / "alone"
     words = ["train", "--pack", str(labelled), "--epochs", "1", "--mix", "2,3", "--sure", "0"]
     words += ["--unlabelled", str(tmp_path / "un"), "--batch-size", "4", "--precision", "fp32"]
-    assert main([*words, "--out", str(alone)]) == 1
+    assert main([*words, "--out", str(alone)]) == 2
     assert "give --from MODEL" in capsys.readouterr().err
     words += ["--from", str(tmp_path / "model"), "--out", str(out)]
     assert main(words) == 0

@@ -12,9 +12,10 @@ from test_model import lively
 from test_training import SPEC, TINY, draw
 
 from penname.alphabet import Alphabet
-from penname.errors import ModelError, TrainingError
+from penname.errors import TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec
+from penname.model_folder import ModelFolder
 from penname.training import model
 from penname.training.checkpoint import latest
 from penname.training.export import export_model, load_best
@@ -23,12 +24,11 @@ from penname.training.loop import train
 from penname.training.model import as_ink, build
 from penname.training.options import TrainOptions
 from penname.training.run import Run
-from penname.training.start import from_model, no_start
+from penname.training.start import begin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from penname.model_folder import ModelFolder
 
 OLD, NEW = Alphabet("ABC"), Alphabet("DBE")
 OPTIONS = TrainOptions(epochs=1, batch_size=4, precision="fp32")
@@ -71,9 +71,7 @@ def test_old_outputs_are_unchanged_and_new_characters_come_last(
     tmp_path: Path, old: ModelFolder
 ) -> None:
     # NEW has D before B: labels follow the old model, not the pack.
-    run = Run(
-        [Pack.open(write_pack(tmp_path / "new", NEW))], tmp_path, OPTIONS, from_model(old.path)
-    )
+    run = Run([Pack.open(write_pack(tmp_path / "new", NEW))], tmp_path, OPTIONS, old)
     assert run.alphabet == Alphabet("ABCDE")
     assert run.train.texts == ["D", "B", "E"]
     assert [labels.tolist() for labels in run.train.labels] == [[4], [2], [5]]
@@ -90,7 +88,7 @@ def test_old_outputs_are_unchanged_and_new_characters_come_last(
 
 
 def test_the_same_alphabet_keeps_every_output(tmp_path: Path, old: ModelFolder) -> None:
-    run = Run([Pack.open(tmp_path / "old")], tmp_path, OPTIONS, from_model(old.path))
+    run = Run([Pack.open(tmp_path / "old")], tmp_path, OPTIONS, old)
     assert run.alphabet == OLD
     state = run.network.state_dict()
     for name, value in read_weights(old.onnx).items():
@@ -101,7 +99,7 @@ def test_without_a_model_weights_are_random_and_fixed_by_the_seed() -> None:
     found = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        alphabet, network = no_start(OLD, SPEC, OPTIONS)
+        alphabet, network = begin(OLD, SPEC, OPTIONS, None)
         assert alphabet == OLD
         found.append(logits(network)[0])
     assert torch.equal(found[0], found[1])
@@ -110,23 +108,27 @@ def test_without_a_model_weights_are_random_and_fixed_by_the_seed() -> None:
 
 def test_a_fine_tuned_run_trains_resumes_and_exports(tmp_path: Path, old: ModelFolder) -> None:
     pack, out = write_pack(tmp_path / "new", NEW), tmp_path / "out"
-    state = train([pack], out, OPTIONS, start=from_model(old.path))
+    state = train([pack], out, OPTIONS, start=old)
     assert state.finished
     folder = export_model(out, tmp_path / "tuned", "tuned")
     assert folder.alphabet == Alphabet("ABCDE")
-    resumed = Run([Pack.open(pack)], out, OPTIONS, from_model(old.path))
+    resumed = Run([Pack.open(pack)], out, OPTIONS, old)
     newest = latest(out)
     assert newest
     resumed.resume(newest)
     assert resumed.state.finished
     with pytest.raises(TrainingError, match="its alphabet is not that of this run"):
         train([pack], out, OPTIONS, resume=True)  # without --from its labels would be others
+    assert folder.training["from"] == old.checksum()
+    tuned = ModelFolder.load(folder.path)
+    with pytest.raises(TrainingError, match="its from is not that of this run"):
+        train([pack], out, OPTIONS, resume=True, start=tuned)
 
 
 def test_another_network_is_refused(tmp_path: Path, old: ModelFolder) -> None:
     packs = [Pack.open(tmp_path / "old")]
     with pytest.raises(TrainingError, match="has the network 'names'; give --preset names"):
-        Run(packs, tmp_path, TrainOptions(preset="latin"), from_model(old.path))
+        Run(packs, tmp_path, TrainOptions(preset="latin"), old)
 
 
 @pytest.mark.parametrize("cells", [8, 32])  # fewer and more than the model has
@@ -135,7 +137,7 @@ def test_a_network_that_has_changed_since_is_refused(
 ) -> None:
     monkeypatch.setitem(model.SHAPES, "names", replace(TINY, cells=cells))
     with pytest.raises(TrainingError, match="is not the network's; it was made by another version"):
-        Run([Pack.open(tmp_path / "old")], tmp_path / "new", OPTIONS, from_model(old.path))
+        Run([Pack.open(tmp_path / "old")], tmp_path / "new", OPTIONS, old)
 
 
 def test_another_image_spec_is_taken_over_from_the_packs_and_said(
@@ -145,15 +147,7 @@ def test_another_image_spec_is_taken_over_from_the_packs_and_said(
     with PackWriter(tmp_path / "wide", OLD, spec, {}) as writer:
         writer.add(np.full((32, 40), 9, np.uint8), "A", file="a", source="", split="train")
     with caplog.at_level("INFO"):
-        run = Run([Pack.open(tmp_path / "wide")], tmp_path, OPTIONS, from_model(old.path))
+        run = Run([Pack.open(tmp_path / "wide")], tmp_path, OPTIONS, old)
     assert run.spec == spec
     assert "max_width=96" in caplog.text
     assert "the new model will read ImageSpec(height=32, max_width=128" in caplog.text
-
-
-def test_a_model_that_is_not_there_is_named(tmp_path: Path, old: ModelFolder) -> None:
-    with pytest.raises(ModelError, match="nowhere"):
-        from_model(tmp_path / "nowhere")
-    old.onnx.unlink()
-    with pytest.raises(ModelError, match=r"model\.onnx"):
-        from_model(old.path)

@@ -254,6 +254,8 @@ def test_a_sweep_trains_reports_and_knows_what_is_finished(
     shown = capsys.readouterr()
     assert "1 runs, 1 of them finished" in shown.err
     assert shown.out.splitlines()[1].startswith("shortcut=0.1  1      ")
+    with pytest.raises(TrainingError, match="began with another --from"):
+        sweep(plan, [packed], out, start="names")
     with pytest.raises(TrainingError, match="other packs"):
         sweep(plan, [pack(tmp_path / "other", seed=1)], out)
     plan.write_text(plan.read_text().replace("epochs: 2", "epochs: 3"))

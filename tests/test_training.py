@@ -31,6 +31,7 @@ from penname.training import run as run_module
 from penname.training.loop import train
 from penname.training.model import as_ink
 from penname.training.options import TrainOptions, seconds
+from penname.training.progress import Progress
 from penname.training.run import Run, State
 
 if TYPE_CHECKING:
@@ -494,9 +495,19 @@ def test_precision_auto_is_bf16_where_the_cpu_multiplies_it(
     for flags, dtype in (("avx512_bf16 amx_bf16", torch.bfloat16), ("avx2", torch.float32)):
         monkeypatch.setattr(device, "_cpu_flags", lambda flags=flags: flags)
         assert device.arithmetic("auto", cpu) == dtype
-        assert device.arithmetic("auto", torch.device("cuda")) == torch.bfloat16
         assert device.arithmetic("fp32", cpu) == torch.float32
         assert device.arithmetic("bf16", cpu) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [((9, 0), torch.bfloat16), ((8, 0), torch.bfloat16), ((7, 5), torch.float32)],
+)
+def test_precision_auto_is_bf16_where_the_gpu_does_not_emulate_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert device.arithmetic("auto", torch.device("cuda")) == dtype
 
 
 def test_tensorboard_shows_each_epoch_once_after_a_kill(
@@ -517,6 +528,17 @@ def test_tensorboard_shows_each_epoch_once_after_a_kill(
     events.Reload()
     for key in ("loss", "cer"):
         assert [event.step for event in events.Scalars(key)] == [STEPS, 2 * STEPS, 3 * STEPS]
+
+
+def test_tensorboard_forgets_a_run_that_was_killed_before_it_saved(tmp_path: Path) -> None:
+    module = import_module("tensorboard.backend.event_processing.event_accumulator")
+    for _ in range(2):
+        with Progress(tmp_path, 3, 0) as progress:
+            for step in (4, 8):
+                progress.record({"step": step, "loss": 1.0}, [])
+    events = module.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [4, 8]
 
 
 def test_nothing_to_train_on_is_an_error(tmp_path: Path, pack: Path) -> None:
@@ -550,6 +572,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, pack: Path) -> None
         ({"precision": "fp16"}, "precision is 'fp16'"),
         ({"preset": "resnet"}, "preset is 'resnet'"),
         ({"epochs": 0}, "epochs is 0, not within 1 to inf"),
+        ({"seed": -1}, "seed is -1, not within 0 to inf"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"learning_rate": math.nan}, "learning_rate is nan"),
         ({"ema": 1.5}, "ema is 1.5"),

@@ -17,7 +17,8 @@ def main() -> None:
     """Write the table."""
     out, size = Path(sys.argv[1]), int(sys.argv[2])
     tables = [pq.read_table(out / f"{name}.parquet") for name in ("labelled", "agreed")]
-    pq.write_table(pa.concat_tables(tables).slice(0, size), out / f"{size}.parquet")
+    pq.write_table(pa.concat_tables(tables).slice(0, size), out / f"{size}.part")
+    (out / f"{size}.part").replace(out / f"{size}.parquet")
 
 
 if __name__ == "__main__":

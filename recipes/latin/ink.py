@@ -33,7 +33,8 @@ def main() -> None:
         kept = pa.array([draw_split(w, DRAW) == "train" for w in table["writer"].to_pylist()])
         pq.write_table(table.filter(kept), out / name, compression="zstd", compression_level=15)
     for name in ("handwriting_fonts.zip", "emnist_characters.npz"):
-        shutil.copy(data / name, out / name)
+        shutil.copy(data / name, out / f"{name}.part")
+        (out / f"{name}.part").replace(out / name)  # all is there when the last is
 
 
 if __name__ == "__main__":

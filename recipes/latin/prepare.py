@@ -44,10 +44,11 @@ def main() -> None:
             print(f"{name} {split}: {len(rows):,} rows")
             if split == "train":
                 texts += [" ".join(text.split()) for text in rows["text"].to_pylist() if text]
-    with (out / "texts.csv").open("w", encoding="utf-8", newline="") as stream:
+    with (out / "texts.part").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["name", "count"])
         writer.writerows(Counter(texts).items())
+    (out / "texts.part").replace(out / "texts.csv")  # all is there when this is
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ def main() -> None:
         machine[f]["text"] if machine[f]["text"] == machine[f]["second_reading"] else None
         for f in files_of(unlabelled)
     ]
-    pq.write_table(with_texts(unlabelled, agreed), out / "agreed.parquet")
+    pq.write_table(with_texts(unlabelled, agreed), out / "agreed.part")
+    (out / "agreed.part").replace(out / "agreed.parquet")  # all is there when this is
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import glob
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penname.errors import ImageError
-from penname.line_image import SUFFIXES
+from penname.line_image import SUFFIXES, pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,19 +101,11 @@ def _pdf(folder: Path) -> str:
 
 def _pages(file: Path) -> Iterator[Input]:
     """Yield the pages of a file, or the file itself when it has one or cannot be opened."""
-    from PIL import Image
-
-    pages = 1
-    with suppress(OSError), Image.open(file) as picture:  # the reader says why it cannot be
-        pages = getattr(picture, "n_frames", 1)
-        for page in range(pages if pages > 1 else 0):
-            name = f"{file}:{page + 1}"
-            try:
-                picture.seek(page)
-                yield Input(name, picture.copy())
-            except (OSError, EOFError, SyntaxError, ValueError) as error:
-                yield Input(name, b"", f"cannot read the page: {error}")
-    if pages == 1:
+    number = 0
+    for number, page in enumerate(pages(file), start=1):
+        wrong = page if isinstance(page, str) else ""
+        yield Input(f"{file}:{number}", b"" if isinstance(page, str) else page, wrong)
+    if not number:
         yield Input(str(file), file)
 
 

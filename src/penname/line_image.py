@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from penname.errors import ImageError, OptionError
 from penname.options import option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAPER = 255
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000")
@@ -106,6 +110,20 @@ def decode(source: Source) -> Grey:
         if "cannot identify image file" in reason:
             reason = f"not an image in a format read here ({', '.join(FORMATS)})"
         raise ImageError(f"cannot read the image: {reason}") from error
+
+
+def pages(file: Path) -> Iterator[Image.Image | str]:
+    """Yield each page of a file of several, or what is wrong with it; nothing of any other file."""
+    with suppress(OSError), Image.open(file, formats=FORMATS) as picture:
+        count = getattr(picture, "n_frames", 1)
+        for page in range(count if count > 1 else 0):
+            try:
+                picture.seek(page)
+                copied = picture.copy()
+            except (OSError, EOFError, SyntaxError, ValueError) as error:
+                yield f"cannot read the page: {error}"
+            else:
+                yield copied
 
 
 def line_image(grey: Grey, spec: ImageSpec) -> Grey:

@@ -42,10 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     from penname.model_folder import ModelFolder
     from penname.training.loop import train
     from penname.training.options import TrainOptions
-    from penname.training.start import from_model, no_start
 
     options = from_flags(TrainOptions, arguments)
-    start = from_model(arguments.start) if arguments.start else no_start
+    start = ModelFolder.load(arguments.start) if arguments.start else None
     packs = arguments.pack + ([_self_pack(arguments, options)] if arguments.unlabelled else [])
     teacher = ModelFolder.load(arguments.teacher) if arguments.teacher else None
     state = train(

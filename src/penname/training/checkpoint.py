@@ -8,6 +8,7 @@ new, so one that can be seen is whole; the one before is deleted only then. Noth
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PREFIX = "step-"
+NAME = re.compile(rf"{PREFIX}\d{{8,}}\+*")
 
 
 def save(
@@ -86,7 +88,7 @@ def load(
         for weight in group["params"]:
             prefix = f"{names[id(weight)]}/"
             optimizer.state[weight] = {
-                key.removeprefix(prefix): _like(weight, value)
+                key.removeprefix(prefix): _like(weight, value, fused=bool(group["fused"]))
                 for key, value in tensors.items()
                 if key.startswith(prefix)
             }
@@ -120,12 +122,15 @@ def _optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> 
     }
 
 
-def _like(weight: Tensor, value: Tensor) -> Tensor:
-    """Return a value of the optimiser laid out in memory as its weight is, as AdamW made it.
+def _like(weight: Tensor, value: Tensor, *, fused: bool) -> Tensor:
+    """Return a value of the optimiser where and as AdamW made it, beside its weight.
 
     Another layout takes other loops through the same update, and those may round differently.
+    A fused AdamW counts its steps on the device.
     """
-    return torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
+    if value.shape == weight.shape:
+        return torch.empty_like(weight).copy_(value)
+    return value.to(weight.device) if fused else value
 
 
 def _new_name(folder: Path, step: int) -> Path:
@@ -137,4 +142,5 @@ def _new_name(folder: Path, step: int) -> Path:
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(folder.glob(f"{PREFIX}*")) if folder.is_dir() else []
+    found = folder.glob(f"{PREFIX}*") if folder.is_dir() else ()
+    return sorted(path for path in found if NAME.fullmatch(path.name))  # others are not ours

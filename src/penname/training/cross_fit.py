@@ -29,7 +29,6 @@ from penname.options import to_json
 from penname.training.export import export_model
 from penname.training.loop import train
 from penname.training.options import TrainOptions
-from penname.training.start import Start, from_model, no_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,7 +47,7 @@ class _Plan:
     packing: PackOptions
     spec: ImageSpec
     training: TrainOptions
-    start: Start
+    start: ModelFolder | None
     language: Path | None
 
     @classmethod
@@ -60,7 +59,7 @@ class _Plan:
             texts = [nfc(line.text or "") for line in lines]
             characters = Alphabet.of(text for text in texts if not is_marker(text))
             packing = PackOptions(validation=0.0, alphabet=characters.characters)
-            return cls(packing, ImageSpec(), TrainOptions(epochs=epochs), no_start, language)
+            return cls(packing, ImageSpec(), TrainOptions(epochs=epochs), None, language)
         model = ModelFolder.load(start)
         cleaning = replace(cleaning_for(model.alphabet), alphabet=model.alphabet.characters)
         return cls(
@@ -69,7 +68,7 @@ class _Plan:
             TrainOptions(
                 epochs=epochs, preset=model.training["options"]["preset"], learning_rate=FINE
             ),
-            from_model(start),
+            model,
             language,
         )
 

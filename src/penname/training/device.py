@@ -9,6 +9,8 @@ from torch import nn
 
 from penname.errors import OptionError
 
+AMPERE = (8, 0)  # compute capability
+
 
 def find_device(name: str) -> torch.device:
     """Return the device of that name; `auto` is a GPU where there is one.
@@ -21,6 +23,8 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # passes are recorded on the current device
     except (RuntimeError, AssertionError, ImportError) as error:
         raise OptionError(f"device is {name!r}, which torch cannot use here: {error}") from None
     return device
@@ -33,8 +37,11 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def arithmetic(precision: str, device: torch.device) -> torch.dtype:
-    """Return the type to compute in: bf16 where that is faster, on GPUs and CPUs with AMX."""
-    fast = device.type == "cuda" or "amx_bf16" in _cpu_flags()
+    """Return the type to compute in: bf16 where processors have it, GPUs from Ampere or AMX on."""
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= AMPERE  # others emulate it
+    else:
+        fast = "amx_bf16" in _cpu_flags()
     return (
         torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
     )

@@ -31,7 +31,8 @@ from penname.training.options import TrainOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-KEPT = ("options", "parameters", "lines", "scores")  # of the run's description
+# Of the run's description.
+KEPT = ("options", "parameters", "lines", "packs", "from", "teacher", "scores")
 # As they are replaced.
 FILES = ("model.onnx", "second.onnx", "float.onnx", "language.npz", "model.json")
 
@@ -150,7 +151,7 @@ def _network(training: dict[str, Any], exported: Exported, folder: Path, name: s
         image=spec,
         stride=STRIDE,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        training={key: training[key] for key in KEPT},
+        training={key: training.get(key) for key in KEPT},
     )
     write_onnx(exported, spec, model.onnx)
     check_parity(exported, spec, model.onnx)

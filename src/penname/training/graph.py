@@ -9,6 +9,7 @@ folded in the file, fine-tuning starts from it too.
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ ROUNDING = 1e-5  # of its size comes on top: improbable ones are far from 0
 OPSET = 17
 LARGE = 1024  # elements from which a weight is halved; smaller ones are not worth a rounding
 HALF = ".half"
+ONE_LSTM = re.compile(r"^recurrent\.(\w+)_l([01])(?=$|_reverse$)")  # one of two layers, before
 NETWORK = "network."  # what the names of its weights start with in the file
 SHARED = "shared_weights"  # metadata: a JSON object, left out -> equal
 
@@ -105,7 +107,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     }
     shared = next((prop.value for prop in model.metadata_props if prop.key == SHARED), "{}")
     weights |= {name: weights[same] for name, same in json.loads(shared).items()}
-    return {name.removeprefix(NETWORK): weight for name, weight in weights.items()}
+    named = {name.removeprefix(NETWORK): weight for name, weight in weights.items()}
+    return {ONE_LSTM.sub(r"recurrent.\2.\1_l0", name): weight for name, weight in named.items()}
 
 
 def check_parity(exported: nn.Module, spec: ImageSpec, path: Path) -> float:

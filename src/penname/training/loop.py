@@ -21,7 +21,6 @@ from penname.training.data import loaded
 from penname.training.options import TrainOptions, seconds
 from penname.training.progress import Progress
 from penname.training.run import Run, State
-from penname.training.start import Start, no_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +37,7 @@ def train(
     options: TrainOptions,
     *,
     resume: bool = False,
-    start: Start = no_start,
+    start: ModelFolder | None = None,
     teacher: ModelFolder | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> State:

@@ -61,7 +61,7 @@ def shape_of(weights: Mapping[str, Tensor]) -> Shape:
         return tuple(found[place] for place in sorted(found))
 
     blocks = [widths(rf"stages\.{stage}\.(\d+)\.second\.0\.weight") for stage in range(4)]
-    cells = weights.get("recurrent.weight_hh_l0")
+    cells = weights.get("recurrent.0.weight_hh_l0")
     if cells is None or not all(blocks):
         raise TrainingError("the model's network is none of penname's Reader presets")
     one, two, three, four = blocks
@@ -70,7 +70,7 @@ def shape_of(weights: Mapping[str, Tensor]) -> Shape:
         widths=(one[0], two[0], three[0], four[0]),
         blocks=(len(one), len(two), len(three), len(four)),
         cells=cells.shape[1],
-        together=weights["recurrent.weight_ih_l0"].shape[1] // four[0],
+        together=weights["recurrent.0.weight_ih_l0"].shape[1] // four[0],
     )
 
 
@@ -146,13 +146,10 @@ class Reader(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
         self.together, outputs = shape.together, 2 * shape.cells
-        self.recurrent = nn.LSTM(
-            inputs * shape.together,
-            shape.cells,
-            num_layers=2,
-            bidirectional=True,
-            batch_first=True,
-            dropout=dropout,
+        # Two of one layer, for cuDNN keeps the state of its own dropout out of recorded passes.
+        self.recurrent = nn.ModuleList(
+            nn.LSTM(features, shape.cells, bidirectional=True, batch_first=True)
+            for features in (inputs * shape.together, outputs)
         )
         self.apart = nn.Linear(outputs, inputs * shape.together) if shape.together > 1 else None
         self.head = nn.Linear(inputs if shape.together > 1 else outputs, classes)
@@ -169,12 +166,16 @@ class Reader(nn.Module):
     def _context(self, columns: Tensor) -> Tensor:
         """Return (N, T, features of the head) for columns (N, T, F)."""
         if self.apart is None:
-            frames: Tensor = self.recurrent(self.dropout(columns))[0]  # -> (N, T, 2 * cells)
-            return frames
+            return self._recur(columns)  # -> (N, T, 2 * cells)
         lines, _, features = columns.shape
         steps = columns.reshape(lines, -1, self.together * features)
-        found = self.apart(self.recurrent(self.dropout(steps))[0])  # -> (N, T / together, ...)
+        found = self.apart(self._recur(steps))  # -> (N, T / together, ...)
         return torch.relu(columns + found.reshape(lines, -1, features))
+
+    def _recur(self, steps: Tensor) -> Tensor:
+        for layer in self.recurrent:
+            steps, _ = layer(self.dropout(steps))
+        return steps
 
 
 class Origin(nn.Module):

@@ -11,6 +11,7 @@ from penname.options import option
 
 PRESETS = ("names", "latin", "teacher", "origin", "origin-mish")
 RANGES = {
+    "seed": (0, math.inf),
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
     "validate_every": (1, math.inf),

@@ -27,7 +27,7 @@ class Progress:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.epochs = out, epochs
         self.bar: tqdm[None] | None = None
-        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step or None)
+        self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
 
     def __enter__(self) -> Self:
         return self

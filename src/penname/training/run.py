@@ -2,7 +2,8 @@
 
 Everything a step needs that is random comes from (seed, step) or (seed, epoch), and the learning
 rate is a function of the step. So a checkpoint is weights, optimiser and a position, and a run that
-was killed and resumed computes the same numbers as one that was not.
+was killed and resumed computes the same numbers as one that was not: on a CPU the same bits; a GPU
+adds the gradients of CTC in any order.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from penname.training.device import arithmetic, autocast, find_device, on_device
 from penname.training.loss import batch_loss, frame_loss
 from penname.training.model import SHAPES, STRIDE, as_ink, parameters, pixels_a_step
 from penname.training.options import TrainOptions
-from penname.training.start import Start, no_start
+from penname.training.start import begin
 from penname.training.teacher import Teacher
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Run:
         packs: Sequence[Pack],
         out: Path,
         options: TrainOptions,
-        start: Start = no_start,
+        start: ModelFolder | None = None,
         teacher: ModelFolder | None = None,
     ) -> None:
         self.options, self.out, self.packs = options, out, packs
@@ -90,7 +91,8 @@ class Run:
         if self.device.type == "cpu":
             keep_freed_memory()
         torch.manual_seed(options.seed)
-        self.alphabet, network = start(alphabet, self.spec, options)
+        self.alphabet, network = begin(alphabet, self.spec, options, start)
+        self.start = start and start.checksum()
         average = copy.deepcopy(network)  # before .to: a copy on a GPU scatters the LSTM's weights
         self.network = on_device(network, self.device)
         self.average = on_device(average, self.device).eval().requires_grad_(False)
@@ -269,7 +271,7 @@ class Run:
         checkpoint.write_json(folder / "training.json", self.description() | {"scores": scores})
 
     def description(self) -> dict[str, Any]:
-        """Return what identifies the run: options, alphabet, image spec, sizes and version."""
+        """Return what identifies the run: options, alphabet, image spec, lines and starts."""
         return {
             "penname": __version__,
             "options": to_json(self.options),
@@ -278,6 +280,7 @@ class Run:
             "parameters": parameters(self.network),
             "lines": {"train": len(self.train), "validation": len(self.validation)},
             "packs": [fingerprint(pack) for pack in self.packs],
+            "from": self.start,
             "teacher": self.teacher and self.teacher.sha256,
         }
 
@@ -308,7 +311,7 @@ class Run:
             raise TrainingError(f"{path / 'state.json'} has no {', '.join(missing)}")
         check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
         ours = self.description()
-        for key in (*needed[1:], "teacher", "parameters"):
+        for key in (*needed[1:], "from", "teacher", "parameters"):
             if saved.get(key) != ours[key]:
                 raise TrainingError(
                     f"{path}: its {key} is not that of this run; give the packs it was made "

@@ -3,64 +3,48 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 
 from penname.errors import TrainingError
-from penname.model_folder import ModelFolder
 from penname.training.graph import read_weights
 from penname.training.model import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from torch import Tensor, nn
 
     from penname.alphabet import Alphabet
     from penname.line_image import ImageSpec
+    from penname.model_folder import ModelFolder
     from penname.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
 
-Start: TypeAlias = "Callable[[Alphabet, ImageSpec, TrainOptions], tuple[Alphabet, nn.Module]]"
 
-
-def no_start(
-    alphabet: Alphabet, spec: ImageSpec, options: TrainOptions
+def begin(
+    alphabet: Alphabet, spec: ImageSpec, options: TrainOptions, start: ModelFolder | None
 ) -> tuple[Alphabet, nn.Module]:
-    """Begin with random weights."""
-    return alphabet, build(options, spec.height, alphabet.classes)
+    """Return the alphabet and the network of a run: random weights, or those of a model.
 
-
-def from_model(model: str | Path) -> Start:
-    """Begin with the weights of a model folder or an included model.
-
-    Its alphabet comes first and the packs' new characters after it, so every output that was
-    trained keeps its place; outputs of new characters begin at random, and so does the shortcut
-    head, which a model folder lacks.
+    A model's alphabet comes first and the packs' new characters after it, so every output that
+    was trained keeps its place; outputs of new characters begin at random, and so does the
+    shortcut head, which a model folder lacks.
 
     Raises:
-        ModelError: no such model. TrainingError: another network.
+        TrainingError: the model has another network.
     """
-    folder = ModelFolder.load(model)
-
-    def start(
-        alphabet: Alphabet, spec: ImageSpec, options: TrainOptions
-    ) -> tuple[Alphabet, nn.Module]:
-        check_network(folder, options)
-        if folder.image != spec:  # what it learned of letters holds at other sizes too
-            log.info("%s read %s; the new model will read %s", model, folder.image, spec)
-        merged = folder.alphabet.merge(alphabet)
-        network = build(options, spec.height, merged.classes)
-        fill(network, weights_of(folder))
-        log.info(
-            "started from %s with %d new characters", model, len(merged) - len(folder.alphabet)
-        )
-        return merged, network
-
-    return start
+    if start is None:
+        return alphabet, build(options, spec.height, alphabet.classes)
+    check_network(start, options)
+    if start.image != spec:  # what it learned of letters holds at other sizes too
+        log.info("%s read %s; the new model will read %s", start.path, start.image, spec)
+    merged = start.alphabet.merge(alphabet)
+    network = build(options, spec.height, merged.classes)
+    fill(network, weights_of(start))
+    new = len(merged) - len(start.alphabet)
+    log.info("started from %s with %d new characters", start.path, new)
+    return merged, network
 
 
 def check_network(folder: ModelFolder, options: TrainOptions) -> None:

@@ -29,6 +29,7 @@ import yaml
 from penname.errors import OptionError, TrainingError
 from penname.files import write_whole
 from penname.ground_truth.pack_folder import Pack
+from penname.model_folder import ModelFolder
 from penname.options import from_json, to_json
 from penname.training import checkpoint
 from penname.training.loop import stop_signals
@@ -87,7 +88,8 @@ def sweep(
 
     Raises:
         OptionError: the file is no sweep, or holds unknown options or values.
-        TrainingError: `out` has runs of the same names with other options or packs.
+        ModelError: there is no model `start`.
+        TrainingError: `out` has runs of the same names with other options, packs or start.
         PackError: a pack is missing or damaged.
     """
     runs = read_plan(file, out)
@@ -95,7 +97,8 @@ def sweep(
     for run in runs:
         run.options.passes(len(packs))
     prints = [fingerprint(pack) for pack in opened]
-    waiting = [run for run in runs if not _finished(run, prints)]
+    begun_from = ModelFolder.load(start).checksum() if start else None
+    waiting = [run for run in runs if not _finished(run, prints, begun_from)]
     say(f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished")
 
     def launch(run: Planned, device: str) -> Process:
@@ -217,8 +220,8 @@ def _named(setting: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in setting.items()) or "default"
 
 
-def _finished(run: Planned, prints: list[str]) -> bool:
-    """Return whether a run is finished; refuse one that was made with other options or packs."""
+def _finished(run: Planned, prints: list[str], start: str | None) -> bool:
+    """Return whether a run is finished; refuse one made with other options, packs or start."""
     newest = checkpoint.latest(run.out)
     if not newest:
         return False
@@ -226,6 +229,8 @@ def _finished(run: Planned, prints: list[str]) -> bool:
     check_same_options(from_json(TrainOptions, state["options"]), run.options, newest)
     if state["packs"] != prints:
         raise TrainingError(f"{newest} was made with other packs; choose another --out")
+    if state.get("from") != start:
+        raise TrainingError(f"{newest} began with another --from; choose another --out")
     return bool(state["finished"])
 
 
