@@ -98,10 +98,11 @@ def of_spoilt(file: Path, model: str, seed: int) -> list[bool]:
 def measures(wrong: np.ndarray) -> dict[str, float]:
     """Return precision by rank, and the share of errors found in the first lines: of (N,) bool."""
     found = np.cumsum(wrong)
-    values = {f"precision at {k}": found[k - 1] / k for k in RANKS}
-    values["best possible at 50"] = min(found[-1], 50) / 50
-    values["precision at the number of errors"] = found[found[-1] - 1] / found[-1]
-    values["errors in the first 15 %"] = found[int(np.ceil(EARLY * len(wrong))) - 1] / found[-1]
+    values = {f"precision at {k}": found[k - 1] / k for k in RANKS if k <= len(wrong)}
+    errors = max(int(found[-1]), 1)
+    values["best possible at 50"] = min(errors, 50) / 50
+    values["precision at the number of errors"] = found[errors - 1] / errors
+    values["errors in the first 15 %"] = found[int(np.ceil(EARLY * len(wrong))) - 1] / errors
     return {name: float(value) for name, value in values.items()}
 
 

@@ -20,7 +20,9 @@ import tempfile
 import time
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +35,9 @@ from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.lexicon import Lexicon, read_names, written
 from penname.line_image import decode, line_image, on_canvas
 from penname.recognizer import Recognizer
+
+if TYPE_CHECKING:
+    from penname.network import Network
 
 HALF_MILLION = 500_000
 ACCURACIES = (0.99, 0.995)
@@ -47,15 +52,17 @@ class Bench:
         self.references = [nfc(line.text or "") for line in lines]
         self.recognizer = Recognizer.load(model, threads=1)
         self.images = [line_image(decode(i.image), self.recognizer.model.image) for i in lines]
-        self._network, self._kept = self.recognizer.network, {}
-        self.recognizer.network = self._once
+        self._kept = {}
+        self.recognizer.network = partial(self._once, self.recognizer.network)
+        if self.recognizer.second:
+            self.recognizer.second = partial(self._once, self.recognizer.second)
         self.temperature = 1.0
         self.recognizer.read_lines(self.images)
 
-    def _once(self, images: np.ndarray) -> np.ndarray:
-        key = hash(images.tobytes())
+    def _once(self, network: Network, images: np.ndarray) -> np.ndarray:
+        key = network, hash(images.tobytes())
         if key not in self._kept:
-            self._kept[key] = self._network(images)
+            self._kept[key] = network(images)
         if self.temperature == 1.0:
             return self._kept[key]
         scaled = self._kept[key] / self.temperature

@@ -145,7 +145,7 @@ def by_batch(model: str, images: list[bytes], rounds: int) -> dict[str, float]:
     """Return penname's pictures a second by batch size; the sizes take turns."""
     recognizer = Recognizer.load(model)
     readers: dict[str, Reader] = {
-        str(size): lambda images, size=size: [  # type: ignore[misc]
+        str(size): lambda images, size=size: [
             prediction.text for prediction in recognizer.read(images, batch_size=size)
         ]
         for size in BATCHES

@@ -240,7 +240,7 @@ class Columns(nn.Module):
         """Return logits."""
         x = self.convolutions(images).permute(0, 3, 1, 2).flatten(2)  # -> (N, T, F * H')
         frames, _ = self.recurrent(x)
-        return self.head(frames)  # type: ignore[no-any-return]
+        return self.head(frames)
 
 
 def pylaia(bench: Bench) -> nn.Module:
@@ -347,7 +347,7 @@ def answer(process: subprocess.Popen[str], seconds: float | None = None) -> dict
     assert process.stdout
     if seconds is not None:
         print(seconds, file=process.stdin, flush=True)
-    return json.loads(process.stdout.readline() or '{"error": "its process has died"}')  # type: ignore[no-any-return]
+    return json.loads(process.stdout.readline() or '{"error": "its process has died"}')
 
 
 def serve(name: str, bench: Bench) -> None:

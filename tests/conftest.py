@@ -6,6 +6,7 @@ right answer is known without training, and each log probability can be worked o
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from penname.alphabet import Alphabet
 from penname.line_image import ImageSpec
@@ -23,6 +25,8 @@ from penname.recognizer import Recognizer
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Two threads on busy cores wait for each other, up to thirty times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["KERAS_BACKEND"] = "torch"  # Keras reads it when it is imported
 os.environ["KERAS_HOME"] = tempfile.gettempdir()  # and writes its settings there
 
@@ -30,6 +34,13 @@ BARS = Alphabet("ABCDEFGHIJ")
 SPEC = ImageSpec(height=48, max_width=640, trim="none")
 STRIDE = 8
 SHARPNESS = 0.01  # log_probs are log_softmax(-SHARPNESS * (mean grey - grey of the label) ** 2)
+
+
+def png(text: str) -> bytes:
+    """Return the bar code of a text as a PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(bars(text)).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def bars(text: str) -> np.ndarray:

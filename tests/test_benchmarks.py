@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+NAMES = Path(__file__).parent / "data" / "names" / "names.csv"
 
 
 def benchmark(name: str) -> ModuleType:
@@ -33,23 +34,18 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return found
 
 
-def test_training_times_penname_and_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_times_penname_and_others_and_goes_on_when_one_fails(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     sizes = "--lines 8 --batch 2 --seconds 0 --rounds 1 --workers 0 --threads 1 --device cpu"
     ways = ["penname", "penname, one batch again and again", "penname, one thread", "PyLaia's"]
-    benchmark("training").main([*sizes.split(), "--only", *ways])
+    benchmark("training").main([*sizes.split(), "--only", "unheard of", *ways])
     report = last_line(capsys)
+    assert report["ways"].pop("unheard of")["error"] == "KeyError: 'unheard of'"
     assert list(report["ways"]) == ways
     assert report["penname_times"]["penname"] == 1
     assert all(rate > 0 for way in report["ways"].values() for rate in way["images_per_second"])
     assert set(report["milliseconds"]) >= {"loading", "backward", "update"}
-
-
-def test_a_way_that_fails_does_not_end_the_others(capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = "--lines 8 --batch 2 --seconds 0 --rounds 1 --workers 0 --threads 1 --device cpu"
-    benchmark("training").main([*sizes.split(), "--only", "unheard of", "penname"])
-    report = last_line(capsys)
-    assert report["ways"]["unheard of"]["error"] == "KeyError: 'unheard of'"
-    assert report["penname_times"] == {"penname": 1}
 
 
 def test_multiplications_are_counted() -> None:
@@ -73,8 +69,7 @@ def test_multiplications_are_counted() -> None:
 def test_reading_is_timed_beside_others(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = Path(__file__).parent / "data" / "names" / "names.csv"
-    words = f"--data {table} --rounds 1 --limit 6 --few 2 --readers".split()
+    words = f"--data {NAMES} --rounds 1 --limit 6 --few 2 --readers".split()
     module = benchmark("reading")
     monkeypatch.setattr(module, "BATCHES", (1, 4))
     monkeypatch.setitem(module.READERS, "tesseract", lambda model: lambda pictures: [])
@@ -96,3 +91,19 @@ def test_packing_is_timed_at_each_size(capsys: pytest.CaptureFixture[str]) -> No
     assert report["crops"] == 30
     assert list(report["sizes"]) == ["20", "40"]
     assert all(20e6 < 1e6 * each["megabytes"] < 1e9 for each in report["sizes"].values())
+
+
+def test_spoilt_labels_are_ranked_however_few_there_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["audit.py", "--spoil", str(NAMES), "--seeds", "1"])
+    benchmark("audit").main()
+    assert "precision at 10" in capsys.readouterr().out
+
+
+def test_erased_pictures_are_read(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nothing_to_read.py", "--data", str(NAMES)])
+    benchmark("nothing_to_read").main()
+    assert last_line(capsys)

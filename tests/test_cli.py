@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import bars
+from conftest import png
 from PIL import Image
 
 from penname import __version__
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from penname.model_folder import ModelFolder
 
 TEXTS = {"line2.png": "CAFE", "line10.png": "BAD", "deep/line1.png": "HEAD"}
-
-
-def png(text: str) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(bars(text)).save(stream, "PNG")
-    return stream.getvalue()
 
 
 @pytest.fixture

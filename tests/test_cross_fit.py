@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from conftest import bars
 from PIL import Image
 
@@ -25,7 +24,6 @@ from penname.training.cross_fit import cross_fit, fold_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-torch.set_num_threads(1)
 TEXTS = ("HEAD", "FACE", "BED", "CAGE", "JIG", "HIDE", "CAFE", "DEAF")
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from penname.model_folder import ModelFolder
 
-torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # inside Keras
 
 DATA = Path(__file__).parent / "data"

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # inside Keras
 
 LAYERS = ["input", "conv", "pool", "reshape", "lstm", "dense"]  # of `small`

@@ -23,8 +23,6 @@ ROOT = Path(__file__).parents[1]
 LESSONS = ROOT / "recipes" / "lessons"
 SCRIPTS = sorted(file.stem for file in LESSONS.glob("*.py"))
 
-torch.set_num_threads(1)
-
 
 @pytest.fixture
 def lesson(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:

@@ -10,8 +10,6 @@ from penname.errors import OptionError
 from penname.training.model import Origin, build, parameters
 from penname.training.options import PRESETS, TrainOptions
 
-torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
-
 READERS = ("names", "latin", "teacher")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import subprocess
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import BARS, SHARPNESS, SPEC, STRIDE, bar_model, bars, greys
+from conftest import BARS, SHARPNESS, SPEC, STRIDE, bar_model, bars, greys, png
 from PIL import Image
 
 from penname import ctc
@@ -36,12 +35,6 @@ if TYPE_CHECKING:
     from penname.network import Network
 
 TEXTS = ["A", "JAB", "CAFE", "BB", "HEADACHE", "DECIDED"]
-
-
-def png(text: str) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(bars(text)).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def expected_log_probs(text: str) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from conftest import BARS, SPEC
 from test_model import lively
 from test_start import OLD, OPTIONS, write_pack
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from penname.line_image import ImageSpec
     from penname.model_folder import ModelFolder
 
-torch.set_num_threads(1)
 
 # What is read in a line image is decided by its grey.
 READINGS = {

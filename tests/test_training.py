@@ -37,7 +37,6 @@ from penname.training.run import Run, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-torch.set_num_threads(1)  # two on busy cores wait for each other, up to thirty times as long
 
 ROOT = Path(__file__).parents[1]
 SPEC = ImageSpec(height=16, max_width=96, width_step=32)
