@@ -34,7 +34,7 @@ runs:
   - {batch_size: 32}
   - {batch_size: 64}
   - {learning_rate: 0.01}
-  - {schedule: cosine}
+  - {schedule: onecycle, warmup: 0}
   - {preset: origin-mish}
 END
 penname sweep "$out/origin.yaml" --pack "$out/synth" --pack "$out/real" --pack "$out/validation" \

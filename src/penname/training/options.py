@@ -37,9 +37,11 @@ class TrainOptions:
     batch_size: int = option(64, "line images a step")
     learning_rate: float = option(2e-3, "highest learning rate")
     schedule: str = option(
-        "onecycle", "learning rate over the run", choices=("onecycle", "cosine", "constant")
+        "onecycle", "learning rate over the run", choices=("onecycle", "constant")
     )
-    warmup: float = option(0.1, "part of the run in which the learning rate rises")
+    warmup: float = option(
+        0.1, "part of the run in which the learning rate rises; then it falls as a cosine"
+    )
     weight_decay: float = option(0.01, "AdamW weight decay")
     clip: float = option(5.0, "largest gradient norm; longer gradients are scaled down")
     ema: float = option(0.999, "decay of the averaged weights that are scored and exported")

@@ -130,11 +130,11 @@ class Run:
         return plan(self.train, self.passes, self.options.batch_size, seed)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step: warm-up and cosine, cosine, or constant."""
+        """Return the learning rate of a step: warm-up and cosine, or constant."""
         options, total = self.options, self.options.epochs * self.steps_an_epoch
         if options.schedule == "constant":
             return options.learning_rate
-        rise = options.warmup * total if options.schedule == "onecycle" else 0
+        rise = options.warmup * total
         if step < rise:
             return options.learning_rate * (0.04 + 0.96 * step / rise)
         # With fractions of packs epochs differ by a few steps, so a run may go on past `total`.

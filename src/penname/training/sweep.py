@@ -7,7 +7,7 @@
       learning_rate: [0.01, 0.001]
     runs:                                      # or, instead of a grid, each of these
       - {batch_size: 32}
-      - {batch_size: 32, schedule: cosine}
+      - {batch_size: 32, warmup: 0}
 
 Each run is an ordinary `penname train --resume` in a folder named by its options, a process of its
 own. So a sweep can be stopped at any moment and started again, and its file may grow meanwhile.
