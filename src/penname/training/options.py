@@ -40,7 +40,7 @@ class TrainOptions:
         "onecycle", "learning rate over the run", choices=("onecycle", "constant")
     )
     warmup: float = option(
-        0.1, "part of the run in which the learning rate rises; then it falls as a cosine"
+        0.1, "part of the run in which the rate rises; then it falls"
     )
     weight_decay: float = option(0.01, "AdamW weight decay")
     clip: float = option(5.0, "largest gradient norm; longer gradients are scaled down")
