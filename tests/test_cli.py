@@ -263,12 +263,15 @@ def test_pages_of_a_scan_are_pictures(tmp_path: Path) -> None:
     first.save(folder / "scan.tif", save_all=True, append_images=others)
     first.save(folder / "one.tiff")
     (folder / "damaged.tif").write_bytes(b"II*")
+    Image.new("1", (2, 2)).save(folder / "small.tif", save_all=True, append_images=[first])
     (folder / "form.pdf").touch()
     pictures = list(expand([folder]))
     names = ["damaged.tif", "one.tiff", "scan.tif:1", "scan.tif:2", "scan.tif:3"]
+    names += ["small.tif:1", "small.tif:2"]
     assert [picture.file for picture in pictures] == [str(folder / name) for name in names]
-    found = [decode(picture.source) for picture in pictures[1:]]
-    expected = [decode(png(text)) for text in ("BEAD", "BEAD", "ACE", "JADE")]
+    found = [decode(picture.source) for picture in pictures[1:] if not picture.error]
+    expected = [decode(png(text)) for text in ("BEAD", "BEAD", "ACE", "JADE", "BEAD")]
+    assert "2 x 2 pixels" in pictures[5].error
     assert all((a == b).all() for a, b in zip(found, expected, strict=True))
     with pytest.raises(ImageError, match="cannot read the image"):
         decode(pictures[0].source)

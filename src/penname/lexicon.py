@@ -1,9 +1,9 @@
 """Lexicon: names with counts, as a prefix tree in flat arrays.
 
 A list of names is a text file with one name a line, or CSV with the columns name and count,
-separated by commas, semicolons or tabs. A name
-counts 1 where the list does not say more, and repeated names are added up. What the list says is
-brought to what a model's alphabet can write, by these rules:
+separated by commas, semicolons or tabs. A name counts 1 where the list does not say more, and
+repeated names are added up. What the list says is brought to what a model's alphabet can write, by
+these rules:
 
 - spaces: NFC with single spaces, none at the ends (`penname.alphabet.nfc`);
 - a character that the alphabet has stays as it is: a space is no hyphen, and a model that writes

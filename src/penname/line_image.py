@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -114,13 +113,19 @@ def decode(source: Source) -> Grey:
 
 def pages(file: Path) -> Iterator[Image.Image | str]:
     """Yield each page of a file of several, or what is wrong with it; nothing of any other file."""
-    with suppress(OSError), Image.open(file, formats=FORMATS) as picture:
+    try:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+            picture = Image.open(file, formats=FORMATS)
+    except Exception:  # whatever it is, `decode` says it
+        return
+    with picture:
         count = getattr(picture, "n_frames", 1)
         for page in range(count if count > 1 else 0):
             try:
                 picture.seek(page)
+                _check_size(picture.width, picture.height)
                 copied = picture.copy()
-            except (OSError, EOFError, SyntaxError, ValueError) as error:
+            except Exception as error:  # as in `decode`
                 yield f"cannot read the page: {error}"
             else:
                 yield copied

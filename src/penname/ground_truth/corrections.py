@@ -150,12 +150,13 @@ def _write_csv(lines: Iterable[GroundTruth], out: Path) -> int:
 
 def _path(line: GroundTruth, folder: Path) -> str:
     """Return where a line's picture lies, seen from a folder."""
-    if (folder / line.file).is_file():
-        return line.file
     if isinstance(line.image, bytes):
         raise GroundTruthError(f"{line.row}: the picture is not a file; name --out .parquet")
     if not line.image.is_file():
         raise GroundTruthError(f"{line.row}: no picture {line.image}; put it there")
+    beside = folder / line.file
+    if beside.is_file() and beside.samefile(line.image):
+        return line.file
     return Path(os.path.relpath(line.image, folder)).as_posix()
 
 

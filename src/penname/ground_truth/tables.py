@@ -245,7 +245,8 @@ def _csv_rows(file: Any, path: Path) -> Iterator[Row]:
     names = reader.fieldnames or ()
     above = reader.line_num
     for row in reader:
-        _check_cells(row, f"{path}:{above + 1}", delimiter, len(names))
+        if None in row or reader.line_num > above + 1:
+            _check_cells(row, f"{path}:{above + 1}", delimiter, len(names))
         above = reader.line_num
         yield above, row
 
