@@ -11,9 +11,9 @@ data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
   : "${EPOCHS:=25}" "${BATCH:=1024}" "${RATE:=0.0025}"
-else # two cores: an hour and three quarters, idle, by the speed of its steps; not run in one piece
+else # two cores: two hours (docs/log.md, "`names` from the data folder on two cores")
   : "${SYNTHETIC:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
-  : "${EPOCHS:=6}" "${BATCH:=64}" "${RATE:=0.002}"
+  : "${EPOCHS:=8}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 common=(--resume --batch-size "$BATCH" --save-every 5m)
