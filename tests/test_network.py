@@ -139,7 +139,7 @@ def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert main(["read", str(DATA / "names"), "--runtime", "openvino"]) == 1
+    assert main(["read", str(DATA / "names"), "--runtime", "openvino"]) == 2
     assert "pip install 'penname[openvino]'" in capsys.readouterr().err
 
 
