@@ -8,6 +8,7 @@ as scanners write TIFF, is a picture for each.
 from __future__ import annotations
 
 import glob
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
     from penname.line_image import Source
 
+logger = logging.getLogger(__name__)
+
 PARQUET = ".parquet"
+PDF = ".pdf"
 PAGES = (".tif", ".tiff")
 ROWS = 256  # rows of a Parquet file in memory at a time
 
@@ -59,7 +63,7 @@ def _matches(path: str | Path) -> list[Path]:
     if Path(path).exists():
         if files := _files(Path(path)):
             return files
-        raise ImageError(f"{path}: no images in this folder{_pdf(Path(path))}")
+        raise ImageError(f"{path}: no images in this folder")
     # pathlib refuses patterns that are absolute, as those a shell did not expand may be
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
     if not matches:
@@ -77,11 +81,16 @@ def _files(path: Path) -> list[Path]:
     files = [
         file
         for file in path.rglob("*")
-        if file.suffix.lower() in (*SUFFIXES, PARQUET)
+        if file.suffix.lower() in (*SUFFIXES, PARQUET, PDF)
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
         and file.is_file()
     ]
-    return sorted(files, key=natural)
+    if scans := [file for file in files if file.suffix.lower() == PDF]:
+        logger.warning(
+            "%s: %d PDF files are not read, such as %s; make images of them first",
+            *(path, len(scans), scans[0].name),
+        )
+    return sorted(set(files) - set(scans), key=natural)
 
 
 def _pictures(file: Path) -> Iterator[Input]:
@@ -90,13 +99,6 @@ def _pictures(file: Path) -> Iterator[Input]:
     if file.suffix.lower() in PAGES:
         return _pages(file)
     return iter([Input(str(file), file)])
-
-
-def _pdf(folder: Path) -> str:
-    """Return what to do with the PDF files of a folder, where there are some."""
-    if not (pdf := next(folder.rglob("*.[pP][dD][fF]"), None)):
-        return ""
-    return f"; make images of its PDF files first, such as {pdf.name}"
 
 
 def _pages(file: Path) -> Iterator[Input]:
