@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def open_text(path: str | Path) -> TextIO:
+    """Open a file to write UTF-8 in, lines as they come; what is no text in names is escaped."""
+    return open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_whole(path: Path, text: str) -> None:

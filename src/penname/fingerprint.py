@@ -7,7 +7,6 @@ those compressed again or with noise do, and most of those scaled or cut otherwi
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,13 +33,17 @@ def near_pairs(prints: np.ndarray, parts: Sequence[str]) -> list[tuple[int, int]
     pairs: list[tuple[int, int]] = []
     if len(set(parts)) < 2:
         return pairs
-    for start, later in combinations_with_replacement(range(0, len(prints), BLOCK), 2):
-        rows, columns = (slice(begin, begin + BLOCK) for begin in (start, later))
-        near = _unit(prints[rows]) @ _unit(prints[columns]).T >= NEAR
-        near &= parts_of[rows, None] != parts_of[columns]
-        if start == later:
-            near = np.triu(near, 1)
-        pairs += [(start + int(i), later + int(j)) for i, j in zip(*np.nonzero(near), strict=True)]
+    for start in range(0, len(prints), BLOCK):
+        rows = slice(start, start + BLOCK)
+        ours = _unit(prints[rows])
+        for later in range(start, len(prints), BLOCK):
+            columns = slice(later, later + BLOCK)
+            near = ours @ _unit(prints[columns]).T >= NEAR
+            near &= parts_of[rows, None] != parts_of[columns]
+            if start == later:
+                near = np.triu(near, 1)
+            found = zip(*np.nonzero(near), strict=True)
+            pairs += [(start + int(i), later + int(j)) for i, j in found]
     return sorted(pairs)
 
 

@@ -90,7 +90,7 @@ def _files(path: Path) -> list[Path]:
             "%s: %d PDF files are not read, such as %s; make images of them first",
             *(path, len(scans), scans[0].name),
         )
-    return sorted(set(files) - set(scans), key=natural)
+    return sorted((file for file in files if file.suffix.lower() != PDF), key=natural)
 
 
 def _pictures(file: Path) -> Iterator[Input]:

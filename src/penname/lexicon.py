@@ -29,7 +29,7 @@ from penname.alphabet import LIGATURES, TYPOGRAPHIC, Alphabet, nfc
 from penname.errors import LexiconError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -95,9 +95,10 @@ def load_names(file: Path, alphabet: Alphabet) -> dict[str, int]:
         LexiconError: when the list cannot be read, or the alphabet can write none of it.
     """
     listed = read_names(file)
-    names = written(listed, alphabet)
-    pairs = zip(listed, _spelled(listed, alphabet), strict=True)
-    if lost := [name for name, spelled in pairs if UNWRITABLE in spelled]:
+    spelled = _spelled(listed, alphabet)
+    names = _summed(spelled, listed.values())
+    pairs = zip(listed, spelled, strict=True)
+    if lost := [name for name, text in pairs if UNWRITABLE in text]:
         logger.warning(
             "%s: %d of %d names left out, such as %r: the model lacks their characters",
             *(file, len(lost), len(listed), lost[0]),
@@ -165,8 +166,13 @@ def written(names: Mapping[str, int], alphabet: Alphabet) -> Counter[str]:
     >>> dict(written({"Zoé": 2, "ZOE": 1, "佳": 5}, Alphabet("EOZ")))
     {'ZOE': 3}
     """
+    return _summed(_spelled(names, alphabet), names.values())
+
+
+def _summed(spelled: Iterable[str], counts: Iterable[int]) -> Counter[str]:
+    """Return the names with their counts added up, those with `UNWRITABLE` left out."""
     sums: Counter[str] = Counter()
-    for name, count in zip(_spelled(names, alphabet), names.values(), strict=True):
+    for name, count in zip(spelled, counts, strict=True):
         if UNWRITABLE not in name:
             sums[name] += count
     return sums

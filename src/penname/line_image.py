@@ -94,10 +94,7 @@ def decode(source: Source) -> Grey:
             return _grey_array(file)
         if isinstance(file, Image.Image):
             return _grey_picture(file)
-        with (  # Pillow warns of a large picture where `_check_size` refuses it
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(file, formats=FORMATS) as picture,
-        ):
+        with _opened(file) as picture:
             picture.draft("L", picture.size)  # a JPEG then decodes its luma only
             return _grey_picture(picture)
     except ImageError:
@@ -114,8 +111,7 @@ def decode(source: Source) -> Grey:
 def pages(file: Path) -> Iterator[Image.Image | str]:
     """Yield each page of a file of several, or what is wrong with it; nothing of any other file."""
     try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-            picture = Image.open(file, formats=FORMATS)
+        picture = _opened(file)
     except Exception:  # whatever it is, `decode` says it
         return
     with picture:
@@ -129,6 +125,12 @@ def pages(file: Path) -> Iterator[Image.Image | str]:
                 yield f"cannot read the page: {error}"
             else:
                 yield copied
+
+
+def _opened(file: str | Path | io.BytesIO) -> Image.Image:
+    """Open a picture; Pillow warns of a large one where `_check_size` refuses it."""
+    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+        return Image.open(file, formats=FORMATS)
 
 
 def line_image(grey: Grey, spec: ImageSpec) -> Grey:

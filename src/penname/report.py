@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from penname import html, metrics
+from penname.files import open_text
 from penname.ground_truth.sources import GroundTruth
 from penname.line_image import Source
 from penname.metrics import Rate
@@ -127,7 +128,7 @@ class Report:
 
     def write_predictions(self, path: str | Path) -> None:
         """Write one CSV row per scored line, in order: file, reference, hypothesis, confidence."""
-        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        with open_text(path) as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["file", "reference", "hypothesis", "confidence"])
             for x in self.lines:

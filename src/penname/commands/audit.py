@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from penname.commands.common import MODEL, check_outputs, model_flag, say
 from penname.errors import OptionError
+from penname.files import open_text
 from penname.options import add_flags, from_flags
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _audit(arguments: argparse.Namespace) -> Audit:
 
 
 def _write_csv(audit: Audit, file: Path) -> None:
-    with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+    with open_text(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", "text", "suggestion", "score"])
         for x in audit.findings:
@@ -117,7 +118,8 @@ def _write_page(audit: Audit, arguments: argparse.Namespace) -> None:
     numbered = enumerate(_lines(arguments))
     pictures = {order: line.image for order, line in numbered if order in shown}
     page = audit_page(audit, " ".join(map(str, arguments.data)), pictures)
-    arguments.html.write_text(page, "utf-8", "backslashreplace")
+    with open_text(arguments.html) as stream:
+        stream.write(page)
 
 
 def _print_table(audit: Audit) -> None:

@@ -25,14 +25,11 @@ def model_flag(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--model", default=MODEL, metavar="NAME|DIR", help=text)
 
 
-def runtime_flag(sub: argparse.ArgumentParser) -> None:
-    """Declare `--runtime`."""
+def recognizer_flags(sub: argparse.ArgumentParser) -> None:
+    """Declare `--model`, `--runtime`, `--lexicon` and its mode: what `load_recognizer` takes."""
+    model_flag(sub)
     text = f"{RUNTIME} (default), or openvino: an extra, faster with hundreds of images"
     sub.add_argument("--runtime", default=RUNTIME, metavar="NAME", help=text)
-
-
-def lexicon_flags(sub: argparse.ArgumentParser) -> None:
-    """Declare `--lexicon` and its mode."""
     sub.add_argument(
         "--lexicon",
         type=Path,

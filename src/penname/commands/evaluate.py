@@ -6,14 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import (
-    check_outputs,
-    lexicon_flags,
-    load_recognizer,
-    model_flag,
-    runtime_flag,
-    say,
-)
+from penname.commands.common import check_outputs, load_recognizer, recognizer_flags, say
+from penname.files import open_text
 from penname.options import add_flags, from_flags
 
 if TYPE_CHECKING:
@@ -25,9 +19,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     from penname.evaluate import EvaluateOptions
     from penname.ground_truth.sources import SourceOptions
 
-    model_flag(sub)
-    runtime_flag(sub)
-    lexicon_flags(sub)
+    recognizer_flags(sub)
     sub.add_argument(
         "--data", nargs="+", type=Path, required=True, metavar="PATH", help="ground truth to score"
     )
@@ -56,9 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.predictions:
         report.write_predictions(arguments.predictions)
     if arguments.html:
-        arguments.html.write_text(report.to_html(), "utf-8", "backslashreplace")
+        with open_text(arguments.html) as stream:
+            stream.write(report.to_html())
     if arguments.markdown:
-        arguments.markdown.write_text(report.to_markdown(), "utf-8", "backslashreplace")
+        with open_text(arguments.markdown) as stream:
+            stream.write(report.to_markdown())
     if arguments.json:
         print(json.dumps(report.to_json(), ensure_ascii=False))
     else:

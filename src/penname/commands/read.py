@@ -10,14 +10,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import (
-    check_outputs,
-    lexicon_flags,
-    load_recognizer,
-    model_flag,
-    runtime_flag,
-    say,
-)
+from penname.commands.common import check_outputs, load_recognizer, recognizer_flags, say
+from penname.files import open_text
 
 if TYPE_CHECKING:
     import argparse
@@ -33,9 +27,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "paths", nargs="+", metavar="PATH", help="an image, folder, pattern or Parquet file"
     )
-    model_flag(sub)
-    runtime_flag(sub)
-    lexicon_flags(sub)
+    recognizer_flags(sub)
     sub.add_argument("--json", action="store_true", help="print one JSON object per image")
     sub.add_argument("--csv", type=Path, metavar="FILE", help="write a table to FILE as well")
     sub.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures")
@@ -66,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         sources = [picture.source for picture in pictures]
         page = predictions_page(list(zip(sources, kept, strict=True)))
-        arguments.html.write_text(page, "utf-8", "backslashreplace")
+        with open_text(arguments.html) as stream:
+            stream.write(page)
     say(
         f"{tally['read']} read, {tally['unreadable']} unreadable, with the model "
         f"{recognizer.name} in {time.perf_counter() - started:.2f} s"
@@ -85,7 +78,7 @@ def _counted(predictions: Iterable[Prediction], tally: Counter[str]) -> Iterator
 
 def _into_csv(predictions: Iterable[Prediction], file: Path) -> Iterator[Prediction]:
     """Pass predictions on, each also as a row of a CSV file."""
-    with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+    with open_text(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", "text", "confidence", "error", "reason"])
         for prediction in predictions:

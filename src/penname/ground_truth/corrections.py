@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from penname.alphabet import nfc
 from penname.errors import GroundTruthError
-from penname.files import sync
+from penname.files import open_text, sync
 from penname.ground_truth.cleaning import is_marker
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _row(line: GroundTruth) -> dict[str, Any]:
 
 def _write_csv(lines: Iterable[GroundTruth], out: Path) -> int:
     number = 0
-    with out.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+    with open_text(out) as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for line in lines:

@@ -81,9 +81,8 @@ def _recognised(path: Path, options: SourceOptions) -> list[Source]:
     if next(path.rglob("*.gt.txt"), None):
         return [LineFolder(path)]
     if files := _visible(path):
-        tables = [_file(file, options) for file in files]
-        _check_apart([table for table in tables if isinstance(table, Table)])
-        return tables
+        parts = [_file(file, options) for file in files]
+        return [TableFolder(tuple(parts))] if len(parts) > 1 else parts
     if any(_is_image(p.name) for p in path.rglob("*")):
         return [LineFolder(path)]
     raise GroundTruthError(
@@ -96,17 +95,6 @@ def _visible(folder: Path) -> list[Path]:
     """Return the tables and Parquet files of a folder, in order; hidden ones are not for people."""
     files = (p for p in folder.iterdir() if p.suffix.lower() in (*TABLES, ".parquet"))
     return sorted(file for file in files if not file.name.startswith("."))
-
-
-def _check_apart(tables: Sequence[Table]) -> None:
-    """Refuse tables of one folder that are of the same pictures: one may correct the other."""
-    of: dict[str, Table] = {}
-    for table in tables if len(tables) > 1 else ():
-        for file in {line.file for line in table.lines(images=False)}:
-            if (other := of.setdefault(file, table)) is not table:
-                raise GroundTruthError(
-                    f"{other.path} and {table.path} are both of {file}; give the one that is right"
-                )
 
 
 def _file(path: Path, options: SourceOptions) -> Source:
@@ -136,6 +124,35 @@ def _names_table(path: Path, split: str, options: SourceOptions) -> Table:
     """Return a Kaggle table with the folders in which people keep its images."""
     inside = (f"{split}_v2/{split}", f"{split}_v2", split, ".")
     return Table(path, options, tuple(path.parent / folder for folder in inside), split)
+
+
+@dataclass(frozen=True)
+class TableFolder:
+    """The tables and Parquet files of a folder, no two tables of the same picture."""
+
+    parts: tuple[Source, ...]
+
+    def count(self) -> int:
+        """Return about how many rows there are."""
+        return sum(part.count() for part in self.parts)
+
+    def lines(self, images: bool) -> Iterator[GroundTruth]:
+        """Yield the lines of each part.
+
+        Raises:
+            GroundTruthError: when two tables are of one picture: one may correct the other.
+        """
+        places: dict[str, str] = {}  # file -> the table that it is of
+        for part in self.parts:
+            for line in part.lines(images):
+                if isinstance(part, Table):
+                    other = places.setdefault(line.file, line.place)
+                    if other != line.place:
+                        raise GroundTruthError(
+                            f"{other} and {line.place} are both of {line.file}; "
+                            "give the one that is right"
+                        )
+                yield line
 
 
 @dataclass(frozen=True)
