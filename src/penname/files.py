@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, synced to disk, renamed."""
+"""Files opened for text, and files that are whole or not there: synced to disk, then renamed."""
 
 from __future__ import annotations
 
