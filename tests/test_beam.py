@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import groupby, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,9 +147,16 @@ def test_the_texts_kept_are_those_worth_most(language: Language, seed: int) -> N
         assert [c.labels for c in candidates] == best
 
 
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("strict", "weights"),
+    [
+        (False, {"language_weight": 0.5}),
+        (False, {"language_weight": 0.9, "weight_again": 0.5}),
+        (True, {"language_weight": 0.5, "weight_again": 0.9}),
+    ],
+)
 def test_several_looks_are_worth_their_power_mean(
-    language: Language, monkeypatch: pytest.MonkeyPatch, *, strict: bool
+    language: Language, monkeypatch: pytest.MonkeyPatch, *, strict: bool, weights: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(beam, "TOGETHER", 2)
     looks = [random_log_probs(1, frames, seed=frames)[0] for frames in (5, 3)]
@@ -156,7 +164,7 @@ def test_several_looks_are_worth_their_power_mean(
     words: list[Labels] = [(1, 2), (3, 1, 2), (2, 2)]
     texts = words if strict else [*words, (1, 2, 1), ()]
     heard = language.with_words(language.words, strict=strict)
-    options = DecodingOptions(language_weight=0.5, length_bonus=0.5, candidates=2)
+    options = DecodingOptions(**weights, length_bonus=0.5, candidates=2)
     others = [random_log_probs(1, frames, seed=9)[0] for frames in (4, 7, 5)]
     lines = [[*others[:2], look, others[2]] for look in looks]
     found = weigh(lines, [words, texts[1:], texts, texts], heard, options)[2]

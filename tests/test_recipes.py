@@ -46,18 +46,21 @@ def stubs(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("script", "more"), [*((script, {}) for script in SCRIPTS), ("latin.sh", {"NOVELS": "a.txt"})]
+)
 def test_a_recipe_runs_to_its_end_with_commands_that_are_understood(
-    script: str, stubs: Path, tmp_path: Path
+    script: str, more: dict[str, str], stubs: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    few = {"SIZES": "100", "SEEDS": "1", "PATH": f"{stubs}:{os.environ['PATH']}"}
+    few = {"SIZES": "100", "SEEDS": "1", "PATH": f"{stubs}:{os.environ['PATH']}"} | more
     run = ["bash", str(RECIPES / script), str(tmp_path / "data"), str(out)]
     done = subprocess.run(run, env=os.environ | few, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     commands = {line.split()[0] for line in (stubs / "words").read_text().splitlines()}
     assert commands & {"sweep", "train"}
+    assert ("train-language" in commands) == bool(more)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -42,6 +42,7 @@ class DecodingOptions:
     """How texts are found in what the network gives."""
 
     language_weight: float = option(0.4, "weight of log P(text) beside log P(text | image)")
+    weight_again: float = option(0.0, "the same for texts of several looks; 0: language_weight")
     length_bonus: float = option(0.0, "nats that each character adds to a text's worth")
     beam: int = option(32, "prefixes kept per line and frame")
     characters: int = option(8, "characters tried per frame, the likeliest")
@@ -53,8 +54,9 @@ class DecodingOptions:
         for name in ("beam", "characters", "candidates"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; it is at least 1")
-        if not 0 <= self.language_weight < np.inf:
-            raise OptionError(f"language_weight is {self.language_weight}; it is at least 0")
+        for name in ("language_weight", "weight_again"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise OptionError(f"{name} is {getattr(self, name)}; it is at least 0")
         if not np.isfinite(self.length_bonus):
             raise OptionError(f"length_bonus is {self.length_bonus}; it is a finite number")
         for name in ("certain", "look_again"):
@@ -118,8 +120,11 @@ def weigh(
     are worth together. Of that, P(text | image) is nearly in proportion to the geometric mean (a
     product of experts, Hinton 2002), because in a long line one doubts here and another there: to
     the power mean with the exponent `AGREEING`, with which a look that sees nothing of a text
-    makes it unlikely, not impossible.
+    makes it unlikely, not impossible. The language has the weight `weight_again`, for a language
+    network knows more of whole texts than what a search asks; a strict one has no network.
     """
+    again = 0.0 if language.strict else options.weight_again
+    options = replace(options, language_weight=again or options.language_weight)
     found: list[list[Candidate]] = []
     for start in range(0, len(texts), TOGETHER):
         batch = texts[start : start + TOGETHER]

@@ -23,6 +23,7 @@ import numpy as np
 
 from penname.alphabet import Alphabet
 from penname.errors import LexiconError, ModelError
+from penname.language_network import LanguageNetwork
 from penname.lexicon import Lexicon, load_names, written
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 ORDER = 6
 WORDS = 0.5  # weight of the words in the mixture
+NETWORK = 0.35  # weight of a language network beside that mixture (docs/log.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,18 @@ class Language:
         words: the names of the list.
         grams: every string of up to ORDER symbols in the list, sorted, and how often it comes.
         strict: whether the words alone can be written.
+        network: mixed into what whole texts are worth, unless the language is strict.
     """
 
     def __init__(
-        self, words: Lexicon, grams: tuple[np.ndarray, np.ndarray], *, strict: bool = False
+        self,
+        words: Lexicon,
+        grams: tuple[np.ndarray, np.ndarray],
+        *,
+        strict: bool = False,
+        network: LanguageNetwork | None = None,
     ) -> None:
-        self.words, self.strict = words, strict
+        self.words, self.strict, self.network = words, strict, network
         self.alphabet = words.alphabet
         self.end = words.end
         self._base = words.base
@@ -117,11 +125,12 @@ class Language:
 
     def with_words(self, words: Lexicon, *, strict: bool) -> Language:
         """Return this language with other words."""
-        return Language(words, (self._grams, self._gram_counts), strict=strict)
+        grams = self._grams, self._gram_counts
+        return Language(words, grams, strict=strict, network=self.network)
 
     @classmethod
-    def load(cls, file: Path) -> Language:
-        """Return the language in a file.
+    def load(cls, file: Path, network: Path | None = None) -> Language:
+        """Return the language in a file, with a language network in another.
 
         Raises:
             ModelError: when there is none, or it is damaged.
@@ -133,7 +142,9 @@ class Language:
                 counts = [arrays[f"{name}_counts"].astype(np.int64) for name in ("grams", "tree")]
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ModelError(f"{file}: {error}; build the language again") from error
-        return cls(Lexicon(alphabet, keys[1], counts[1]), (keys[0], counts[0]))
+        words, grams = Lexicon(alphabet, keys[1], counts[1]), (keys[0], counts[0])
+        mixed = LanguageNetwork(network, alphabet) if network else None
+        return cls(words, grams, network=mixed)
 
     def save(self, file: Path) -> None:
         """Write the language to a file, some 20 bytes a name."""
@@ -172,12 +183,21 @@ class Language:
 
     def log_prob(self, labels: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
         """Return log P of whole texts, given by their labels: (N,)."""
-        symbols = _symbols(labels, self.end)[:, 1:]  # (N, L + 1)
+        symbols = _symbols(labels, self.end)  # (N, L + 2)
         prefixes = self.nothing.take(np.zeros(len(symbols), dtype=np.intp))
-        for column in symbols.T:
-            going = np.flatnonzero(column)
-            prefixes.put(going, self.extend(prefixes.take(going), column[going]))
-        return prefixes.log_prob
+        grams = np.zeros(symbols.shape)  # log P of each prefix by the n-gram
+        grams[:, 0] = _by_grams(prefixes)
+        for place in range(1, symbols.shape[1]):
+            going = np.flatnonzero(symbols[:, place])
+            prefixes.put(going, self.extend(prefixes.take(going), symbols[going, place]))
+            grams[:, place] = _by_grams(prefixes)
+        if self.strict or self.network is None:
+            return prefixes.log_prob
+        steps = np.log(1 - NETWORK) + np.diff(grams), np.log(NETWORK) + self.network.steps(symbols)
+        mixed = grams[:, 0] + np.logaddexp(*steps).sum(axis=1, where=symbols[:, 1:] != 0)
+        with np.errstate(divide="ignore"):
+            words = grams[:, -1] + np.log(prefixes.odds)
+        return np.asarray(np.logaddexp(words, mixed))
 
     def _gram_probability(self, context: np.ndarray, symbols: np.ndarray) -> np.ndarray:
         """Return P(symbol | context) of the n-gram; prefixes of a search ask for the same ones."""
@@ -210,6 +230,11 @@ def build_language(csv_file: Path, alphabet: Alphabet, out: Path) -> Language:
     language = Language.build(load_names(csv_file, alphabet), alphabet)
     language.save(out)
     return language
+
+
+def _by_grams(prefixes: Prefixes) -> np.ndarray:
+    """Return log P that a text begins so and the n-gram writes it."""
+    return np.asarray(prefixes.log_prob - np.log1p(prefixes.odds))
 
 
 def _find(entries: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -71,6 +71,20 @@ def _onnxruntime(file: Path) -> Network:
 
 def _session(file: Path, threads: int) -> Network:
     """Return the network in a session of ONNX Runtime's that takes so many threads."""
+    session = open_session(file, threads)
+
+    def network(images: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(["log_probs"], {"images": images})[0])
+
+    return network
+
+
+def open_session(file: Path, threads: int) -> Any:
+    """Return a session of ONNX Runtime's that takes so many threads.
+
+    Raises:
+        ModelError: when the file is damaged.
+    """
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()
@@ -78,16 +92,9 @@ def _session(file: Path, threads: int) -> Network:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors; warnings would land on stderr
     try:
-        session = onnxruntime.InferenceSession(
-            str(file), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen kinds, without a common base
         raise ModelError(f"{file}: {error}; export the model again") from error
-
-    def network(images: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(["log_probs"], {"images": images})[0])
-
-    return network
 
 
 def _openvino(file: Path) -> Network:

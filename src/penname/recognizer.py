@@ -377,7 +377,8 @@ def _language(model: ModelFolder) -> Language | None:
     """Return the language that the model's decoding needs."""
     if model.decoding is None:
         return None
-    language = Language.load(model.language)
+    network = model.language_onnx if model.language_onnx in model.files else None
+    language = Language.load(model.language, network)
     if language.alphabet != model.alphabet:
         raise ModelError(
             f"{model.language}: its alphabet {language.alphabet.characters!r} is not the model's, "

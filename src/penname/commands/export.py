@@ -24,6 +24,12 @@ def flags(sub: argparse.ArgumentParser) -> None:
         "--language", type=Path, metavar="FILE", help="let decoding prefer these texts: name,count"
     )
     sub.add_argument(
+        "--language-network",
+        type=Path,
+        metavar="FILE",
+        help="let it weigh what several looks find: language.onnx of penname train-language",
+    )
+    sub.add_argument(
         "--second",
         metavar="MODEL",
         help="let the network of this model (of two, the second) look again at what is doubtful",
@@ -50,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         language=arguments.language,
         decoding=from_flags(DecodingOptions, arguments),
         second=arguments.second,
+        language_network=arguments.language_network,
         calibration=arguments.calibrate,
     )
     print(folder.path)

@@ -31,7 +31,7 @@ NAME = re.compile(rf"{PREFIX}\d{{8,}}\+*")
 def save(
     folder: Path,
     network: nn.Module,
-    average: nn.Module,
+    average: nn.Module | None,
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
 ) -> Path:
@@ -43,7 +43,8 @@ def save(
     temporary = folder / f".{path.name}.partial"
     temporary.mkdir()
     save_tensors(network.state_dict(), temporary / "network.safetensors")
-    save_tensors(average.state_dict(), temporary / "average.safetensors")
+    if average:
+        save_tensors(average.state_dict(), temporary / "average.safetensors")
     save_tensors(_optimizer_tensors(network, optimizer), temporary / "optimizer.safetensors")
     write_json(temporary / "state.json", state)
     sync(temporary)
@@ -77,11 +78,15 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def load(
-    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    network: nn.Module,
+    average: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
 ) -> None:
     """Load weights, averaged weights and optimiser state from a checkpoint."""
     network.load_state_dict(load_tensors(path / "network.safetensors"))
-    average.load_state_dict(load_tensors(path / "average.safetensors"))
+    if average:
+        average.load_state_dict(load_tensors(path / "average.safetensors"))
     tensors = load_tensors(path / "optimizer.safetensors")
     names = {id(weight): name for name, weight in network.named_parameters()}
     for group in optimizer.param_groups:

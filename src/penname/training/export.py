@@ -20,6 +20,7 @@ from penname.calibrate import calibrate
 from penname.errors import ModelError, OptionError, TrainingError
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.language import build_language
+from penname.language_network import LanguageNetwork
 from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder, Second
 from penname.options import from_json
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 # Of the run's description.
 KEPT = ("options", "parameters", "lines", "packs", "from", "teacher", "scores")
 # As they are replaced.
-FILES = ("model.onnx", "second.onnx", "float.onnx", "language.npz", "model.json")
+FILES = (
+    "model.onnx", "second.onnx", "float.onnx", "language.npz", "language.onnx", "model.json",
+)  # fmt: skip
 
 
 def export_model(
@@ -45,6 +48,7 @@ def export_model(
     language: Path | None = None,
     decoding: DecodingOptions | None = None,
     second: str | Path | None = None,
+    language_network: Path | None = None,
     calibration: Sequence[Path] = (),
 ) -> ModelFolder:
     """Write the best weights of a training run to the model folder `out`.
@@ -57,17 +61,22 @@ def export_model(
         decoding: how texts are found with the language; None is the usual way.
         second: a model whose network looks again at what is doubtful, the second one where that
             model has two; it needs a language.
+        language_network: a file of `penname train-language`, which weighs what several looks find
+            beside the language.
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
-        OptionError: a second look, or other decoding than the usual, without a language.
+        OptionError: a second look, a language network or other decoding than the usual, without a
+            language.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
-        ModelError: the language cannot be built from its table, there is no such second model, or
-            it cannot look again (`with_second`).
+        ModelError: the language cannot be built from its table, its network is of another alphabet,
+            or there is no such second model, or it cannot look again (`with_second`).
         GroundTruthError: the confidence cannot be calibrated on this ground truth.
     """
     if second and not language:
         raise OptionError("a second look is taken by a search, which needs a --language")
+    if language_network and not language:
+        raise OptionError("a language network is used beside a --language; give that too")
     if decoding not in (None, DecodingOptions()) and not language:
         raise OptionError("the options of decoding are those of a search, which needs a --language")
     training, exported = load_best(run)
@@ -77,6 +86,9 @@ def export_model(
         if language:
             build_language(language, folder.alphabet, folder.language)
             folder = replace(folder, decoding=decoding or DecodingOptions())
+            if language_network:
+                shutil.copyfile(language_network, folder.language_onnx)
+                LanguageNetwork(folder.language_onnx, folder.alphabet).check()
             if second:
                 folder = with_second(folder, ModelFolder.load(second))
             folder.save()

@@ -63,23 +63,30 @@ def round_weights(network: nn.Module) -> None:
 def write_onnx(exported: Exported, spec: ImageSpec, path: Path) -> None:
     """Write the network with free batch size and width."""
     example = torch.zeros(2, 1, spec.height, 2 * spec.width_step, dtype=torch.uint8)
-    trace(exported, example, {"images": {0: "N", 3: "W"}, "log_probs": {0: "N", 1: "T"}}, path)
+    free = {"images": {0: "N", 3: "W"}, "log_probs": {0: "N", 1: "T"}}
+    trace(exported, {"images": example}, ["log_probs"], free, path)
     model = onnx.load(path)
     _note_shared(model, exported)
     halve(model.graph)
     onnx.save(model, path)
 
 
-def trace(exported: nn.Module, images: Tensor, free: dict[str, dict[int, str]], path: Path) -> None:
-    """Write a network as it runs on these images, with these axes free and no weight changed."""
+def trace(
+    exported: nn.Module,
+    inputs: dict[str, Tensor],
+    outputs: list[str],
+    free: dict[str, dict[int, str]],
+    path: Path,
+) -> None:
+    """Write a network as it runs on these inputs, with these axes free and no weight changed."""
     with warnings.catch_warnings():  # the tracing exporter is deprecated, and the one that
         warnings.simplefilter("ignore")  # keeps an LSTM's length free (pytorch#191855)
         torch.onnx.export(
             exported,
-            (images,),
+            tuple(inputs.values()),
             str(path),
-            input_names=["images"],
-            output_names=["log_probs"],
+            input_names=list(inputs),
+            output_names=outputs,
             dynamic_axes=free,
             opset_version=OPSET,
             do_constant_folding=False,
