@@ -19,9 +19,11 @@ from penname import ctc
 from penname import recognizer as module
 from penname.alphabet import Alphabet
 from penname.beam import AGREEING, Candidate, DecodingOptions, search
+from penname.decoder import RECOMBINED, Decoder, recombined
 from penname.errors import ImageError, ModelError, OptionError
 from penname.inputs import Input
 from penname.language import Language
+from penname.lexicon import Lexicon
 from penname.line_image import PAPER, line_image, on_canvas
 from penname.model_folder import Calibration, Second
 from penname.recognizer import NO_IMAGE, WINDOW, Character, Prediction, Recognizer
@@ -389,6 +391,32 @@ def test_what_two_networks_doubt_is_drawn_smaller_for_the_first(searching: Recog
     assert found.confidence == pytest.approx(agreed(0.4, 0.55, 0.98), abs=1e-6)
     assert inputs == [(1, 1, 48, 128), (1, 1, 48, 96)]
     assert again == [(1, 1, 36, 96)]
+
+
+def test_what_is_right_in_one_place_each_is_put_together(searching: Recognizer) -> None:
+    """One look finds AEC alone and the other BED, but each doubts what is wrong in it."""
+    options = DecodingOptions(language_weight=0.0, candidates=1)
+    first = said([("A", 0.9), ("E", 1), ("C", 0.55)], 128)
+    again = said([("A", 0.45), ("E", 1), ("C", 0.05)], 96)
+    network, _ = looks(first, again)
+    model = replace(searching.model, decoding=options)
+    (found,) = Recognizer(model, network).read_lines([bars("CAFF")[:, :104]])
+    assert found.text == "AED"
+    words = Lexicon.build({"AEC": 1, "BED": 1}, BARS)
+    strict = searching.decoder.with_words(words, strict=True)
+    recognizer = Recognizer(model, network)
+    recognizer.decoder = Decoder(BARS, strict.language, options)
+    (found,) = recognizer.read_lines([bars("CAFF")[:, :104]])
+    assert found.text in ("AEC", "BED")  # AED is no word of the list
+
+
+def test_texts_are_recombined_one_difference_at_a_time() -> None:
+    texts = [tuple(text) for text in ("ABCDE", "XBCDY", "ABCDEF", "ACDE", "ABCDE")]
+    found = ["".join(text) for text in recombined(texts)]  # type: ignore[arg-type]
+    assert found == ["ABCDE", "XBCDY", "ABCDEF", "ACDE", "XBCDE", "ABCDY"]
+    assert recombined([]) == []
+    many = [(0,) * 50, *((0,) * i + (1,) + (0,) * (49 - i) for i in range(50))]
+    assert recombined(many) == many[:RECOMBINED]
 
 
 def test_a_certain_reading_is_not_searched(
