@@ -210,8 +210,10 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     with pytest.raises(TrainingError, match="--resume"):
         train_language(listed, [text], AB, tmp_path / "run", options)
     other = replace(options, seed=2)
-    with pytest.raises(TrainingError, match="of other options"):
+    with pytest.raises(TrainingError, match="its options are not these"):
         train_language(listed, [text], AB, tmp_path / "run", other, resume=True)
+    with pytest.raises(TrainingError, match="its words are not these"):
+        train_language(listed, [], AB, tmp_path / "run", options, resume=True)
     assert not (tmp_path / "run" / FILE).exists()
     assert train_language(listed, [text], AB, tmp_path / "run", options, resume=True)
     one, two = ((tmp_path / run / FILE).read_bytes() for run in ("whole", "run"))

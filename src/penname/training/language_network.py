@@ -15,7 +15,7 @@ import re
 import time
 from collections import defaultdict
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -128,8 +128,8 @@ def train_language(
         Whether it is finished.
 
     Raises:
-        TrainingError: nothing to learn from, a checkpoint in the way or of other options, or a
-            loss that is not finite.
+        TrainingError: nothing to learn from, a checkpoint in the way or of another run, or a loss
+            that is not finite.
         LexiconError: the list cannot be read.
     """
     newest = checkpoint.latest(out)
@@ -143,11 +143,9 @@ def train_language(
     network = CharacterLSTM(len(alphabet) + 2, options).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), options.learning_rate)
     dtype = arithmetic(options.precision, device)
-    step = _resume(newest, network, optimizer, options) if newest else 0
-    log.info(
-        "learning from %d texts and %d words of running text, scoring %d more",
-        *(sum(map(len, texts.lists.values())), len(texts.begins), len(texts.left_out)),
-    )
+    made_of = {"alphabet": alphabet.characters, "options": asdict(options)} | texts.counted()
+    step = _resume(newest, network, optimizer, made_of) if newest else 0
+    log.info("learning from %(texts)d texts and %(words)d words of running text", made_of)
     since = time.monotonic()
     with stop_signals() as stopped:
         while step < options.steps and not stopped:
@@ -160,8 +158,8 @@ def train_language(
                     raise TrainingError(f"no finite loss at step {step}; lower --learning-rate")
                 seconds = time.monotonic() - since
                 log.info("step %d, %.0f s: %.3f bits a character", step, seconds, bits)
-                state = {"step": step, "options": asdict(options), "bits": bits}
-                checkpoint.save(out, network, None, optimizer, state)
+                state = {"step": step, "bits": bits}
+                checkpoint.save(out, network, None, optimizer, made_of | state)
     if step < options.steps:
         log.info("stopped at step %d; go on with --resume", step)
         return False
@@ -173,16 +171,19 @@ def _resume(
     path: Path,
     network: CharacterLSTM,
     optimizer: torch.optim.Optimizer,
-    options: LanguageOptions,
+    made_of: dict[str, Any],
 ) -> int:
     """Go on from a checkpoint; return the steps that were made.
 
     Raises:
-        TrainingError: it is damaged or of other options.
+        TrainingError: it is damaged, or of other texts, another alphabet or other options.
     """
     state = checkpoint.read_state(path)
-    if state["options"] != asdict(options):
-        raise TrainingError(f"{path} is of other options; give those, or choose another --out")
+    for what, ours in made_of.items():
+        if state.get(what) != ours:
+            raise TrainingError(
+                f"{path}: its {what} are not these; give the same, or choose another --out"
+            )
     checkpoint.load(path, network, None, optimizer)
     return int(state["step"])
 
@@ -241,6 +242,10 @@ class Texts:
             self.sources += [(length, False) for length in lengths]
             each = (1 - options.listed) / len(lengths)
             self.shares = np.append(options.listed * self.shares, [each] * len(lengths))
+
+    def counted(self) -> dict[str, int]:
+        """Return how many texts and words there are to learn from."""
+        return {"texts": sum(map(len, self.lists.values())), "words": len(self.begins)}
 
     def batch(self, step: int) -> np.ndarray:
         """Return the symbols of a step (N, T + 1)."""
