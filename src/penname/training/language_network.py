@@ -1,10 +1,12 @@
 """Training of a language network: texts in, `language.onnx` and checkpoints out.
 
-It learns from two kinds of text, each drawn for a share of the steps: a list of texts with their
-counts, such as those of the training lines, and running text, such as novels, of which stretches
-as long as a line are cut out anew each time. A step holds texts of about one length, so few shapes
-occur and little of a batch is filled up. What a step sees comes from (seed, step) alone, so a run
-that was killed goes on as if it had not been.
+It learns from two kinds of text, a batch from either: a list of texts, such as those of the
+training lines, and running text, such as novels, of which stretches as long as a line are cut out
+anew each time. It begins with running text, and more and more batches are of the list. Each text
+of the list is as likely as any other, however often it comes: the words of a `Language` know their
+counts. A step holds texts of about one length, so few shapes occur and little of a batch is filled
+up. What a step sees comes from (seed, step) alone, so a run that was killed goes on as if it had
+not been.
 """
 
 from __future__ import annotations
@@ -221,27 +223,17 @@ class Texts:
         self.options, self.end = options, len(alphabet) + 1
         self.space = alphabet.characters.find(" ") + 1
         names = load_names(listed, alphabet)
-        every = [(alphabet.encode(name).tolist(), count) for name, count in names.items() if name]
-        self.left_out = [labels for labels, _ in every[::LEFT_OUT]]
+        every = [alphabet.encode(name).tolist() for name in names if name]
+        self.left_out = every[::LEFT_OUT]
         self.lists: dict[int, list[list[int]]] = defaultdict(list)  # by the length of a batch
-        counts: dict[int, list[int]] = defaultdict(list)
-        for place, (labels, count) in enumerate(every):
+        for place, labels in enumerate(every):
             if place % LEFT_OUT:
-                length = _up(len(labels) + 1)
-                self.lists[length].append(labels)
-                counts[length].append(count)
+                self.lists[_up(len(labels) + 1)].append(labels)
         if not self.lists:
             raise TrainingError(f"{listed}: too few texts to learn from; give at least two")
-        self.chances = {length: np.array(c) / sum(c) for length, c in counts.items()}
         self.flat, self.begins = _flat(running, alphabet)
-        self.sources = [(length, True) for length in counts]
-        worth = np.array([length * sum(c) for length, c in counts.items()], dtype=float)
-        self.shares = worth / worth.sum()
-        if len(self.begins):
-            lengths = range(2 * BUCKET, STRETCH + 1, BUCKET)
-            self.sources += [(length, False) for length in lengths]
-            each = (1 - options.listed) / len(lengths)
-            self.shares = np.append(options.listed * self.shares, [each] * len(lengths))
+        worth = np.array([length * len(texts) for length, texts in self.lists.items()], dtype=float)
+        self.shares = worth / worth.sum()  # of the lengths of listed texts
 
     def counted(self) -> dict[str, int]:
         """Return how many texts and words there are to learn from."""
@@ -249,13 +241,15 @@ class Texts:
 
     def batch(self, step: int) -> np.ndarray:
         """Return the symbols of a step (N, T + 1)."""
-        rng = np.random.default_rng([self.options.seed, step])
-        length, listed = self.sources[rng.choice(len(self.sources), p=self.shares)]
-        size = max(1, self.options.symbols // length)
-        if not listed:
-            return self._stretches(rng.choice(self.begins, size), length)
+        options = self.options
+        rng = np.random.default_rng([options.seed, step])
+        listed = 2 * options.listed * (step + 0.5) / options.steps
+        if len(self.begins) and rng.random() >= listed:
+            length = int(rng.choice(range(2 * BUCKET, STRETCH + 1, BUCKET)))
+            return self._stretches(rng.choice(self.begins, _size(options, length)), length)
+        length = int(rng.choice(list(self.lists), p=self.shares))
         texts = self.lists[length]
-        chosen = rng.choice(len(texts), size, p=self.chances[length])
+        chosen = rng.integers(0, len(texts), _size(options, length))
         return self.symbols([texts[i] for i in chosen], length)
 
     def symbols(self, texts: Sequence[Sequence[int]], length: int) -> np.ndarray:
@@ -356,6 +350,11 @@ def _learning_rate(step: int, options: LanguageOptions) -> float:
     """Return the rate of a step: it rises for `RISE` steps and falls as a cosine to nothing."""
     part = 0.5 + 0.5 * math.cos(math.pi * step / options.steps)
     return options.learning_rate * min(1.0, (step + 1) / RISE) * part
+
+
+def _size(options: LanguageOptions, length: int) -> int:
+    """Return how many texts a batch of that length holds."""
+    return max(1, options.symbols // length)
 
 
 def _up(length: int) -> int:

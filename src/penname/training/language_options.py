@@ -17,7 +17,9 @@ class LanguageOptions:
     cells: int = option(512, "cells of the LSTM")
     learning_rate: float = option(2e-3, "highest learning rate")
     dropout: float = option(0.1, "dropout before and after the LSTM")
-    listed: float = option(0.4, "share of the batches that are of the list, with running text")
+    listed: float = option(
+        0.45, "share of the batches that are of the list; it rises to twice that"
+    )
     precision: str = option("auto", "arithmetic", choices=("auto", "bf16", "fp32"))
     device: str = option("auto", "where to train: auto, cpu, cuda, cuda:1")
     seed: int = option(1, "seed of weights, texts and dropout")
