@@ -44,7 +44,7 @@ language=(--language "$out/texts.csv" --language-weight 0.5 --length-bonus 1.6)
 [ -z "${NOVELS:-}" ] || {
   penname train-language --language "$out/texts.csv" --text "$NOVELS" \
     --alphabet "$(cat "$here/latin/alphabet.txt")" --out "$out/language" --resume
-  language+=(--language-network "$out/language/language.onnx" --weight-again 0.8)
+  language+=(--language-network "$out/language/language.onnx" --weight-again 0.7)
 }
 network "$out/second" 48 "$SECOND_EPOCHS"
 penname export --checkpoint "$out/second/run" --out "$out/second/latin" --name latin-48

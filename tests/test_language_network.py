@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -278,6 +279,25 @@ def test_the_texts_that_are_scored_are_never_learned(tmp_path: Path) -> None:
     drawn = {tuple(row[1:][row[1:] != 0][:-1]) for step in range(40) for row in texts.batch(step)}
     assert len(drawn) == 35
     assert tuple(texts.left_out[0]) not in drawn
+
+
+def test_texts_are_drawn_by_the_root_of_their_counts(tmp_path: Path) -> None:
+    texts = Texts(table(tmp_path, {"CCC": 1, "AAA": 900, "BBB": 100}), [], AB, OPTIONS)
+    drawn = Counter(int(row[1]) for step in range(40) for row in texts.batch(step))
+    assert drawn.keys() == {1, 2}  # CCC is scored
+    assert drawn[1] / drawn[2] == pytest.approx(3, rel=0.15)
+
+
+@pytest.mark.parametrize("listed", [0.0, 0.25, 0.5])
+def test_more_and_more_batches_are_of_the_list(tmp_path: Path, listed: float) -> None:
+    text = tmp_path / "novel.txt"
+    text.write_text("B B B B B B B B B\n" * 9, "utf-8")
+    options = replace(OPTIONS, listed=listed, steps=400, symbols=64)
+    texts = Texts(table(tmp_path), [text], AB, options)
+    rows = [texts.batch(step)[0] for step in range(400)]
+    of_list = [row[1] == row[2] for row in rows]  # AAA BBBB, and not B B B
+    first, last = np.mean(of_list[:200]), np.mean(of_list[200:])
+    assert (first, last) == pytest.approx((listed / 2, 3 * listed / 2), abs=0.1)
 
 
 def test_bad_input_is_named(tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 It learns from two kinds of text, a batch from either: a list of texts, such as those of the
 training lines, and running text, such as novels, of which stretches as long as a line are cut out
-anew each time. It begins with running text, and more and more batches are of the list. Each text
-of the list is as likely as any other, however often it comes: the words of a `Language` know their
-counts. A step holds texts of about one length, so few shapes occur and little of a batch is filled
-up. What a step sees comes from (seed, step) alone, so a run that was killed goes on as if it had
-not been.
+anew each time. It begins with running text, and more and more batches are of the list. A text of
+the list is drawn in proportion to the square root of its count, for the words of a `Language` know
+how often each comes. A step holds texts of about one length, so few shapes occur and little of a
+batch is filled up. What a step sees comes from (seed, step) alone, so a run that was killed goes on
+as if it had not been.
 """
 
 from __future__ import annotations
@@ -223,17 +223,21 @@ class Texts:
         self.options, self.end = options, len(alphabet) + 1
         self.space = alphabet.characters.find(" ") + 1
         names = load_names(listed, alphabet)
-        every = [alphabet.encode(name).tolist() for name in names if name]
-        self.left_out = every[::LEFT_OUT]
+        every = [(alphabet.encode(name).tolist(), count) for name, count in names.items() if name]
+        self.left_out = [labels for labels, _ in every[::LEFT_OUT]]
         self.lists: dict[int, list[list[int]]] = defaultdict(list)  # by the length of a batch
-        for place, labels in enumerate(every):
+        roots: dict[int, list[float]] = defaultdict(list)
+        for place, (labels, count) in enumerate(every):
             if place % LEFT_OUT:
-                self.lists[_up(len(labels) + 1)].append(labels)
+                length = _up(len(labels) + 1)
+                self.lists[length].append(labels)
+                roots[length].append(math.sqrt(count))
         if not self.lists:
             raise TrainingError(f"{listed}: too few texts to learn from; give at least two")
         self.flat, self.begins = _flat(running, alphabet)
-        worth = np.array([length * len(texts) for length, texts in self.lists.items()], dtype=float)
+        worth = np.array([length * sum(each) for length, each in roots.items()])
         self.shares = worth / worth.sum()  # of the lengths of listed texts
+        self.chances = {length: np.array(each) / sum(each) for length, each in roots.items()}
 
     def counted(self) -> dict[str, int]:
         """Return how many texts and words there are to learn from."""
@@ -249,7 +253,7 @@ class Texts:
             return self._stretches(rng.choice(self.begins, _size(options, length)), length)
         length = int(rng.choice(list(self.lists), p=self.shares))
         texts = self.lists[length]
-        chosen = rng.integers(0, len(texts), _size(options, length))
+        chosen = rng.choice(len(texts), _size(options, length), p=self.chances[length])
         return self.symbols([texts[i] for i in chosen], length)
 
     def symbols(self, texts: Sequence[Sequence[int]], length: int) -> np.ndarray:
