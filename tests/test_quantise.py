@@ -54,12 +54,13 @@ def readers(folder: ModelFolder) -> dict[str, Recognizer]:
 @pytest.mark.parametrize("table", ["names/names.csv", "lines/lines.csv"])
 def test_the_included_models_read_in_integers_what_they_read_in_floats(table: str) -> None:
     model = ModelFolder.load("names" if table.startswith("names") else "latin")
+    readers = [Recognizer(model, load_network(file)) for file in (model.float_onnx, model.onnx)]
+    for reader in readers:
+        assert reader.decoder.language
+        reader.decoder.language.network = None  # not in 8 bits; it widens what is doubtful already
     reports = [
-        evaluate(
-            Recognizer(model, load_network(file)),
-            read_sources([NAMES.parent / table], SourceOptions()),
-        )
-        for file in (model.float_onnx, model.onnx)
+        evaluate(reader, read_sources([NAMES.parent / table], SourceOptions()))
+        for reader in readers
     ]
     pairs = list(zip(*(report.lines for report in reports), strict=True))
     assert len(pairs) >= 6
@@ -69,9 +70,7 @@ def test_the_included_models_read_in_integers_what_they_read_in_floats(table: st
     assert len(differ) <= len(pairs) // 30 + table.startswith("lines")
     floats, integers = (report.to_json() for report in reports)
     assert integers["cer"] <= floats["cer"] + 0.01
-    alike = [(a, b) for a, b in pairs if a.hypothesis == b.hypothesis]
-    # Of all 263 lines that were measured by 0.023, those that read otherwise more.
-    assert np.mean([abs(a.confidence - b.confidence) for a, b in alike]) < 0.03
+    assert np.mean([abs(a.confidence - b.confidence) for a, b in pairs]) < 0.03
     assert any(a.confidence != b.confidence for a, b in pairs)  # or nothing was quantised
 
 

@@ -185,15 +185,17 @@ class Language:
         """Return log P of whole texts, given by their labels: (N,)."""
         symbols = _symbols(labels, self.end)  # (N, L + 2)
         prefixes = self.nothing.take(np.zeros(len(symbols), dtype=np.intp))
+        network = None if self.strict else self.network
         grams = np.zeros(symbols.shape)  # log P of each prefix by the n-gram
         grams[:, 0] = _by_grams(prefixes)
         for place in range(1, symbols.shape[1]):
             going = np.flatnonzero(symbols[:, place])
             prefixes.put(going, self.extend(prefixes.take(going), symbols[going, place]))
-            grams[:, place] = _by_grams(prefixes)
-        if self.strict or self.network is None:
+            if network:
+                grams[:, place] = _by_grams(prefixes)
+        if network is None:
             return prefixes.log_prob
-        steps = np.log(1 - NETWORK) + np.diff(grams), np.log(NETWORK) + self.network.steps(symbols)
+        steps = np.log(1 - NETWORK) + np.diff(grams), np.log(NETWORK) + network.steps(symbols)
         mixed = grams[:, 0] + np.logaddexp(*steps).sum(axis=1, where=symbols[:, 1:] != 0)
         with np.errstate(divide="ignore"):
             words = grams[:, -1] + np.log(prefixes.odds)
