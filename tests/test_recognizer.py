@@ -372,6 +372,36 @@ def test_a_second_network_looks_again_at_the_same_line(searching: Recognizer) ->
     assert again == [(2, 1, 36, 96)]  # they are 78 wide
 
 
+def test_a_window_reads_the_same_in_parts(
+    searching: Recognizer, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+
+    def counting(log_probs: list[np.ndarray], *rest: Any) -> list[list[Candidate]]:
+        searched.append(len(log_probs))
+        return search(log_probs, *rest)
+
+    monkeypatch.setattr("penname.decoder.search", counting)
+    options = DecodingOptions(certain=1.0, look_again=1.0)
+    doubting = Recognizer(replace(searching.model, decoding=options), recognizer.network)
+    lines = [bars(text) for text in ("CAFF", "HEADACHE", "BB", "DEAF", "JAB", "A", "CAFF")]
+    whole = doubting.read(lines)
+    assert searched == [7, 7]  # and what is drawn smaller
+    monkeypatch.setattr("penname.recognizer.TOGETHER", 1)
+    searched.clear()
+    parts = doubting.read(lines, batch_size=2)
+    assert len(searched) >= 8  # four batches and more, twice
+    assert sum(searched) == 14
+    assert [part.text for part in parts] == [line.text for line in whole]
+    assert [p.confidence for p in parts] == pytest.approx([p.confidence for p in whole], rel=1e-6)
+    certain = replace(searching.model, decoding=DecodingOptions(certain=0.0, look_again=0.0))
+    searched.clear()
+    assert [p.text for p in Recognizer(certain, recognizer.network).read(lines)] == [
+        *("CAFF", "HEADACHE", "BB", "DEAF", "JAB", "A", "CAFF")
+    ]
+    assert sum(searched) == 0
+
+
 def test_what_only_a_higher_line_image_has_room_for_is_not_read(searching: Recognizer) -> None:
     first, second = said([("A", 0.6)], 32), said([(letter, 1) for letter in "AABB"], 64)
     other = Second("other", "", height=2 * searching.model.image.height)

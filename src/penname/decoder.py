@@ -72,14 +72,19 @@ class Decoder:
             for line, share in zip(decoded, shares, strict=True)
         ]
 
+    def uncertain(self, greedy: Mapping[int, Reading]) -> list[int]:
+        """Return the lines whose greedy reading is to be searched for something better."""
+        if not (self.language and self.options):
+            return []
+        certain = _certain(greedy, self.language, self.options)
+        return [index for index in greedy if index not in certain]
+
     def searched(self, greedy: Mapping[int, Reading], lines: Lines) -> dict[int, Reading]:
-        """Return readings for those lines whose greedy reading is not certain."""
+        """Return readings by search for the lines given."""
         if not (self.language and self.options):
             return {}
-        certain = _certain(greedy, self.language, self.options)
-        uncertain = {index: frames for index, frames in lines.items() if index not in certain}
-        found = search(list(uncertain.values()), self.language, self.options)
-        texts = {i: each or [Candidate((), 0.0)] for i, each in zip(uncertain, found, strict=True)}
+        found = search(list(lines.values()), self.language, self.options)
+        texts = {i: each or [Candidate((), 0.0)] for i, each in zip(lines, found, strict=True)}
         return self._readings(greedy, texts, lines)
 
     def doubtful(self, readings: Mapping[int, Reading]) -> list[int]:

@@ -16,6 +16,7 @@ from math import inf, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penname.beam import TOGETHER
 from penname.cores import cores
 from penname.decoder import Decoder, Reading
 from penname.errors import ImageError, ModelError, OptionError
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from penname import ctc
+
+    _Batch = tuple[list[int], Callable[[], np.ndarray]]
+    _Look = tuple[Network, Callable[[Grey], Grey]]
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 NO_IMAGE = 200  # columns that a picture counts as when it has none
@@ -108,7 +112,20 @@ class _Window:
 
     files: list[str] = field(default_factory=list)
     lines: list[Grey | str] = field(default_factory=list)
-    batches: list[tuple[list[int], Callable[[], np.ndarray]]] = field(default_factory=list)
+    batches: list[_Batch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Lines of a window: their readings so far, the looks at them, and the look on its way.
+
+    A look has the log_probs (T, C) of a line by its index: the first of all lines of the part, the
+    next ones of those that were doubtful until then.
+    """
+
+    readings: dict[int, Reading] = field(default_factory=dict)
+    looks: list[dict[int, np.ndarray]] = field(default_factory=lambda: [{}])
+    coming: list[_Batch] = field(default_factory=list)
 
 
 class Recognizer:
@@ -268,34 +285,48 @@ class Recognizer:
                 if len(groups[width]) == batch_size:
                     send(width)
         alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
-        for width in list(groups):
+        for width in sorted(groups):  # lines of like lengths are searched together
             send(width, alone=alone)
         return window
 
     def _ended(self, window: _Window, pool: ThreadPoolExecutor) -> Iterator[Prediction]:
-        """Yield the predictions of a window when the network is through."""
-        log_probs: dict[int, np.ndarray] = {}  # index -> (T, C)
-        readings: dict[int, Reading] = {}
-        for batch, result in window.batches:
-            rows = result()  # (N, T, C)
-            log_probs.update(zip(batch, rows, strict=True))
-            readings.update(zip(batch, self.decoder.greedy(rows), strict=True))
-        readings |= self.decoder.searched(readings, log_probs)
-        looks = [log_probs]
-        for network, drawn in self._more_looks():
-            doubtful = {
-                i: drawn(line)
-                for i in self.decoder.doubtful(readings)
-                if not isinstance(line := window.lines[i], str)
-            }
-            if doubtful:
-                looks.append(self._look(network, doubtful, pool))
-                readings |= self.decoder.weighed(readings, looks)
+        """Yield the predictions of a window.
+
+        Each part of it is searched while the network is at work on the next, and looked at again
+        while the parts before and after it are searched and weighed.
+        """
+        looks = list(self._more_looks())
+        parts = []
+        for part in self._parts(window):
+            self._look(part, looks[0], window, pool)
+            parts.append(part)
+        for following in [*looks[1:], None]:
+            for part in parts:
+                self._weigh(part)
+                if following:
+                    self._look(part, following, window, pool)
+        readings = {index: reading for part in parts for index, reading in part.readings.items()}
         for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
             else:
                 yield replace(self._prediction(readings[index], line), file=file)
+
+    def _parts(self, window: _Window) -> Iterator[_Part]:
+        """Yield the lines of a window, searched, as many as are searched best at a time."""
+        part = _Part()
+        uncertain: list[int] = []
+        for place, (batch, result) in enumerate(window.batches, start=1):
+            log_probs = result()  # (N, T, C)
+            greedy = dict(zip(batch, self.decoder.greedy(log_probs), strict=True))
+            part.looks[0].update(zip(batch, log_probs, strict=True))
+            part.readings.update(greedy)
+            uncertain += self.decoder.uncertain(greedy)
+            if len(uncertain) >= TOGETHER or place == len(window.batches):
+                lines = {index: part.looks[0][index] for index in uncertain}
+                part.readings.update(self.decoder.searched(part.readings, lines))
+                yield part
+                part, uncertain = _Part(), []
 
     def _run(self, network: Network, lines: list[Grey], width: int) -> np.ndarray:
         """Return a network's log_probs (N, T, C) for lines on canvases of that width."""
@@ -308,26 +339,34 @@ class Recognizer:
             )
         return log_probs
 
-    def _more_looks(self) -> Iterator[tuple[Network, Callable[[Grey], Grey]]]:
+    def _more_looks(self) -> Iterator[_Look]:
         """Yield the networks that look again, one after the other, and how lines are drawn."""
         if self.second and self.model.second:
             yield self.second, partial(at_height, height=self.model.second.height)
         yield self.network, smaller
 
-    def _look(
-        self, network: Network, lines: dict[int, Grey], pool: ThreadPoolExecutor
-    ) -> dict[int, np.ndarray]:
-        """Return a network's log_probs (T, C) for each of the line images."""
+    def _look(self, part: _Part, look: _Look, window: _Window, pool: ThreadPoolExecutor) -> None:
+        """Send what is doubtful in a part of a window to a network, once more."""
+        network, drawn = look
         groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
-        for index, line in lines.items():
-            groups[self.model.image.canvas_width(line.shape[1])][index] = line
-        images = [list(group.values()) for group in groups.values()]
-        run = partial(self._run, network)
-        looks = (pool.map if len(groups) > 1 else map)(run, images, groups)  # as in `_begun`
-        found: dict[int, np.ndarray] = {}
-        for group, look in zip(groups.values(), looks, strict=True):
-            found.update(zip(group, look, strict=True))
-        return found
+        for index in self.decoder.doubtful(part.readings):
+            if not isinstance(line := window.lines[index], str):
+                again = drawn(line)
+                groups[self.model.image.canvas_width(again.shape[1])][index] = again
+        alone = len(groups) == len(window.batches) == 1  # as in `_begun`
+        for width, lines in groups.items():
+            work = partial(self._run, network, list(lines.values()), width)
+            part.coming.append((list(lines), work if alone else pool.submit(work).result))
+
+    def _weigh(self, part: _Part) -> None:
+        """Weigh the texts of what was looked at again in a part, by all looks."""
+        if part.coming:
+            look: dict[int, np.ndarray] = {}  # index -> (T, C)
+            for batch, result in part.coming:
+                look.update(zip(batch, result(), strict=True))
+            part.looks.append(look)
+            part.readings.update(self.decoder.weighed(part.readings, part.looks))
+            part.coming.clear()
 
     def _prediction(self, reading: Reading, line: Grey) -> Prediction:
         """Return the prediction for a line image, its file to be filled in."""
