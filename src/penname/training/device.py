@@ -10,6 +10,7 @@ from torch import nn
 from penname.errors import OptionError
 
 AMPERE = (8, 0)  # compute capability
+BF16 = {"amx_bf16", "avx512_bf16"}  # flags of processors with products of bf16 (docs/log.md)
 
 
 def find_device(name: str) -> torch.device:
@@ -37,11 +38,11 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def arithmetic(precision: str, device: torch.device) -> torch.dtype:
-    """Return the type to compute in: bf16 where processors have it, GPUs from Ampere or AMX on."""
+    """Return the type to compute in: bf16 where processors have it, GPUs from Ampere on."""
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device) >= AMPERE  # others emulate it
     else:
-        fast = "amx_bf16" in _cpu_flags()
+        fast = not BF16.isdisjoint(_cpu_flags().split())
     return (
         torch.bfloat16 if precision == "bf16" or (precision == "auto" and fast) else torch.float32
     )
