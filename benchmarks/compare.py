@@ -53,12 +53,13 @@ class AbsentError(Exception):
     """A reader that is not installed, and how to get it."""
 
 
-def penname(model: str, runtime: str = RUNTIME) -> Reader:
+def penname(model: str, runtime: str = RUNTIME, *, quick: bool = False) -> Reader:
     """Return penname with a model."""
     try:
         recognizer = Recognizer.load(model, runtime=runtime)
     except OptionError as error:
         raise AbsentError(str(error)) from None
+    recognizer = recognizer.quick() if quick else recognizer
     return lambda images: [prediction.text for prediction in recognizer.read(images)]
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/reading.py --data validation.parquet [--model names] [--rounds 3]
 
-The readers are those of `compare.py`, which scores them, penname with OpenVINO, and kraken's
-default network (height 120, three LSTM layers of 200 cells) with random weights in torch, batches
-of 32, decoding left out: kraken comes without a model, and its wheel asks for older packages than
-penname's. Tesseract and kraken's network read --few pictures.
+The readers are those of `compare.py`, which scores them, penname with `--quick` and with OpenVINO,
+and kraken's default network (height 120, three LSTM layers of 200 cells) with random weights in
+torch, batches of 32, decoding left out: kraken comes without a model, and its wheel asks for older
+packages than penname's. Tesseract and kraken's network read --few pictures.
 
 All get encoded pictures, so decoding counts. Beside the time that passes stands that of the
 processors, which other work on the machine disturbs less. Then one picture at a time; `penname read
@@ -64,6 +64,7 @@ def kraken() -> Reader:
 
 READERS: dict[str, Callable[[str], Reader]] = {
     "penname": compare.penname,
+    "penname, quick": lambda model: compare.penname(model, quick=True),
     "penname, openvino": lambda model: compare.penname(model, "openvino"),
     "rapidocr": lambda _: compare.rapidocr(),
     "tesseract": lambda _: compare.tesseract(),

@@ -86,6 +86,8 @@ def test_read_and_evaluate_take_a_lexicon(
     said = capsys.readouterr()
     assert re.search(r" CAFF +0\.0\d\d  doubtful\n", said.out)
     assert "bars (names.csv, strict)" in said.err
+    assert main(["read", picture, *flags, "--quick"]) == 0
+    assert "bars (names.csv, quick)" in capsys.readouterr().err
     assert main(["read", picture, *flags[:2], "--lexicon-mode", "strict"]) == 2
     assert "give --lexicon" in capsys.readouterr().err
     table = folder / "table.csv"

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from penname import ctc
-from penname.beam import Candidate, DecodingOptions, search, weigh
+from penname.beam import QUICK, Candidate, DecodingOptions, search, weigh
 from penname.language import Language
 
 if TYPE_CHECKING:
@@ -56,6 +56,14 @@ class Decoder:
         """Return a decoder whose language has other words, and no others if `strict`."""
         language = (self.language or Language.uniform(words)).with_words(words, strict=strict)
         return Decoder(self.alphabet, language, self.options or DecodingOptions())
+
+    def quick(self) -> Decoder:
+        """Return a decoder that searches narrowly and doubts nothing."""
+        if not self.options:
+            return self
+        narrow = {name: min(most, getattr(self.options, name)) for name, most in QUICK.items()}
+        options = replace(self.options, look_again=0.0, **narrow)
+        return Decoder(self.alphabet, self.language, options)
 
     @property
     def strict(self) -> bool:

@@ -26,10 +26,15 @@ def model_flag(sub: argparse.ArgumentParser) -> None:
 
 
 def recognizer_flags(sub: argparse.ArgumentParser) -> None:
-    """Declare `--model`, `--runtime`, `--lexicon` and its mode: what `load_recognizer` takes."""
+    """Declare `--model`, `--runtime`, `--quick` and `--lexicon`: what `load_recognizer` takes."""
     model_flag(sub)
     text = f"{RUNTIME} (default), or openvino: an extra, faster with hundreds of images"
     sub.add_argument("--runtime", default=RUNTIME, metavar="NAME", help=text)
+    sub.add_argument(
+        "--quick",
+        action="store_true",
+        help="look once and search narrowly: with latin a quarter of the time, a fifth more errors",
+    )
     sub.add_argument(
         "--lexicon",
         type=Path,
@@ -45,15 +50,16 @@ def recognizer_flags(sub: argparse.ArgumentParser) -> None:
 
 
 def load_recognizer(arguments: argparse.Namespace) -> Recognizer:
-    """Return the recognizer that `--model`, `--runtime` and `--lexicon` ask for."""
+    """Return the recognizer that the flags ask for."""
     from penname.recognizer import Recognizer
 
     if arguments.lexicon_mode == "strict" and not arguments.lexicon:
         raise OptionError("--lexicon-mode strict writes the names of a list: give --lexicon FILE")
     recognizer = Recognizer.load(arguments.model, runtime=arguments.runtime)
-    if not arguments.lexicon:
-        return recognizer
-    return recognizer.with_lexicon(arguments.lexicon, strict=arguments.lexicon_mode == "strict")
+    if arguments.lexicon:
+        strict = arguments.lexicon_mode == "strict"
+        recognizer = recognizer.with_lexicon(arguments.lexicon, strict=strict)
+    return recognizer.quick() if arguments.quick else recognizer
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) -> None:
