@@ -372,16 +372,25 @@ def test_a_second_network_looks_again_at_the_same_line(searching: Recognizer) ->
     assert again == [(2, 1, 36, 96)]  # they are 78 wide
 
 
-def test_a_window_reads_the_same_in_parts(
-    searching: Recognizer, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    searched = []
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many lines each search is given."""
+    counts = []
 
     def counting(log_probs: list[np.ndarray], *rest: Any) -> list[list[Candidate]]:
-        searched.append(len(log_probs))
+        counts.append(len(log_probs))
         return search(log_probs, *rest)
 
     monkeypatch.setattr("penname.decoder.search", counting)
+    return counts
+
+
+def test_a_window_reads_the_same_in_parts(
+    searching: Recognizer,
+    recognizer: Recognizer,
+    searched: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     options = DecodingOptions(certain=1.0, look_again=1.0)
     doubting = Recognizer(replace(searching.model, decoding=options), recognizer.network)
     lines = [bars(text) for text in ("CAFF", "HEADACHE", "BB", "DEAF", "JAB", "A", "CAFF")]
@@ -477,15 +486,8 @@ def test_texts_are_recombined_one_difference_at_a_time() -> None:
 
 
 def test_a_certain_reading_is_not_searched(
-    searching: Recognizer, recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+    searching: Recognizer, recognizer: Recognizer, searched: list[int]
 ) -> None:
-    searched = []
-
-    def counting(log_probs: list[np.ndarray], *rest: Any) -> list[list[Candidate]]:
-        searched.append(len(log_probs))
-        return search(log_probs, *rest)
-
-    monkeypatch.setattr("penname.decoder.search", counting)
     (greedy,) = recognizer.read([bars("BB")])
     for certain, expected in ((greedy.confidence - 1e-6, 0), (greedy.confidence + 1e-6, 1)):
         model = replace(searching.model, decoding=DecodingOptions(certain=certain))
