@@ -2,9 +2,9 @@
 # From the data folder to the model folder `latin`: recipes/latin.sh DATA OUT
 #
 # Two networks, for lines of 64 pixels and, for another look at what is doubtful, of 48. Can be
-# stopped at any moment and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, BATCH, RATE
-# and FROM, a model that the first network starts from, can be set from outside. NOVELS, a text that
-# latin/novels.py made, is for a language network: half an hour of one CPU core, and without it none is made. On one H100 an epoch
+# stopped at any moment and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, BATCH, RATE,
+# FROM, a model that the first network starts from, and NOVELS, a text that latin/novels.py made,
+# in which pairs of words are counted too, can be set from outside. On one H100 an epoch
 # of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
 # CPU cores an epoch should take 25 minutes and one of the second 15, so all are two nights (not run).
 set -euo pipefail
@@ -40,12 +40,8 @@ network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
     --out "$1/run" --resume
 }
 
-language=(--language "$out/texts.csv" --language-weight 0.5 --length-bonus 1.6)
-[ -z "${NOVELS:-}" ] || {
-  penname train-language --language "$out/texts.csv" --text "$NOVELS" \
-    --alphabet "$(cat "$here/latin/alphabet.txt")" --out "$out/language" --resume
-  language+=(--language-network "$out/language/language.onnx" --weight-again 0.7)
-}
+language=(--language "$out/texts.csv" --language-weight 0.5 --word-share 0.4 --length-bonus 1.6)
+[ -z "${NOVELS:-}" ] || language+=(--text "$NOVELS")
 network "$out/second" 48 "$SECOND_EPOCHS"
 penname export --checkpoint "$out/second/run" --out "$out/second/latin" --name latin-48
 penname quantise "$out/second/latin" --pictures "$out/lines-train.parquet"

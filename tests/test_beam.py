@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from itertools import groupby, product
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from penname import beam
 from penname.alphabet import BLANK, Alphabet
 from penname.beam import AGREEING, DecodingOptions, log_pleasing, search, weigh
+from penname.bigrams import Bigrams
 from penname.ctc import frames_needed, log_likelihood
 from penname.language import Language
 from penname.lexicon import Lexicon
@@ -24,6 +25,14 @@ Labels = tuple[int, ...]
 @pytest.fixture(scope="module")
 def language() -> Language:
     return Language.build({"AB": 50, "ABBA": 9, "CAB": 3, "BB": 1}, ABC)
+
+
+@pytest.fixture
+def with_bigrams(language: Language) -> Language:
+    """Return the language with word bigrams, to which BA is a word, and AB not."""
+    heard = language.with_words(language.words, strict=False)
+    heard.bigrams = Bigrams.count({"BA": 3, "C": 1}, [])
+    return heard
 
 
 @pytest.fixture
@@ -147,31 +156,48 @@ def test_the_texts_kept_are_those_worth_most(language: Language, seed: int) -> N
         assert [c.labels for c in candidates] == best
 
 
-@pytest.mark.parametrize(
-    ("strict", "weights"),
-    [
-        (False, {"language_weight": 0.5}),
-        (False, {"language_weight": 0.9, "weight_again": 0.5}),
-        (True, {"language_weight": 0.5, "weight_again": 0.9}),
-    ],
-)
+def test_whole_texts_are_judged_by_their_words_too(with_bigrams: Language) -> None:
+    log_probs = random_log_probs(1, 4, seed=6)
+    options = DecodingOptions(language_weight=0.8, word_share=0.25, **EVERYTHING)
+    (candidates,) = search(log_probs, with_bigrams, options)
+    texts = [c.labels for c in candidates]
+    every = by_enumeration(log_probs[0])
+    words = with_bigrams.log_prob_by_bigrams(texts)
+    likes = 0.8 * (0.75 * with_bigrams.log_prob(texts) + 0.25 * words)
+    worth = np.array([every[text] for text in texts]) * np.exp(likes)
+    assert texts[0] == max(zip(worth, texts, strict=True))[1]
+    shares = np.array([c.share for c in candidates])
+    np.testing.assert_allclose(shares / shares[0], worth / worth[0])
+    (without,) = search(log_probs, with_bigrams, replace(options, word_share=0.0))
+    assert without[0].labels != texts[0], "the test needs words that decide"
+
+
+@pytest.mark.parametrize(("strict", "word_share"), [(False, 0.0), (False, 0.3), (True, 0.3)])
 def test_several_looks_are_worth_their_power_mean(
-    language: Language, monkeypatch: pytest.MonkeyPatch, *, strict: bool, weights: dict[str, Any]
+    with_bigrams: Language, monkeypatch: pytest.MonkeyPatch, *, strict: bool, word_share: float
 ) -> None:
     monkeypatch.setattr(beam, "TOGETHER", 2)
     looks = [random_log_probs(1, frames, seed=frames)[0] for frames in (5, 3)]
     seen = [by_enumeration(look) for look in looks]
     words: list[Labels] = [(1, 2), (3, 1, 2), (2, 2)]
     texts = words if strict else [*words, (1, 2, 1), ()]
-    heard = language.with_words(language.words, strict=strict)
-    options = DecodingOptions(**weights, length_bonus=0.5, candidates=2)
+    heard = with_bigrams
+    if strict:
+        heard = heard.with_words(heard.words, strict=True)
+    options = DecodingOptions(
+        language_weight=0.5, word_share=word_share, length_bonus=0.5, candidates=2
+    )
     others = [random_log_probs(1, frames, seed=9)[0] for frames in (4, 7, 5)]
     lines = [[*others[:2], look, others[2]] for look in looks]
     found = weigh(lines, [words, texts[1:], texts, texts], heard, options)[2]
     agreed = {t: sum(s[t] ** AGREEING for s in seen) ** (1 / AGREEING) for t in texts}
     together = sum(s[t] / 2 for s in seen for t in texts) / sum(agreed.values())
     chances = {text: worth * together for text, worth in agreed.items()}
-    likes = np.exp(0.5 * heard.log_prob(texts) + 0.5 * np.array([len(text) for text in texts]))
+    log_prob = heard.log_prob(texts)
+    if heard.bigrams:
+        of_words = heard.log_prob_by_bigrams(texts)
+        log_prob = (1 - word_share) * log_prob + word_share * of_words
+    likes = np.exp(0.5 * log_prob + 0.5 * np.array([len(text) for text in texts]))
     worth = {text: chances[text] * like for text, like in zip(texts, likes, strict=True)}
     best = sorted(texts, key=lambda text: worth[text], reverse=True)
     assert [candidate.labels for candidate in found] == best[:2]

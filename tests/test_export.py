@@ -15,6 +15,7 @@ from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
 from penname.errors import GroundTruthError, ModelError, OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
+from penname.language import Language
 from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder, Second
 from penname.recognizer import Recognizer
@@ -163,6 +164,19 @@ def test_language_and_calibration_are_exported_with_the_network_or_not_at_all(
         tmp_path / "run", tmp_path / "weighed", "mine", language=names, decoding=decoding
     )
     assert ModelFolder.load(weighed.path).decoding == decoding
+    decoding = replace(decoding, word_share=0.4)
+    novel = tmp_path / "novel.txt"
+    novel.write_text("ADA BO\n" * 9)
+    words = export_model(
+        *(tmp_path / "run", tmp_path / "words", "mine"),
+        language=names, decoding=decoding, running=[novel],
+    )  # fmt: skip
+    language = Language.load(ModelFolder.load(words.path).language)
+    assert language.bigrams
+    assert language.bigrams.words == ["ada", "bo"]
+    assert language.bigrams.pair_counts.tolist() == [9]
+    with pytest.raises(OptionError, match="--word-share"):
+        export_model(tmp_path / "run", words.path, "mine", language=names, running=[novel])
     with pytest.raises(OptionError, match=r"options of decoding .* needs a --language"):
         export_model(tmp_path / "run", tmp_path / "greedy", "mine", decoding=decoding)
     before = (folder.path / "model.json").read_bytes()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from penname.alphabet import Alphabet
+from penname.bigrams import Bigrams
 from penname.errors import LexiconError, ModelError
 from penname.language import ORDER, WORDS, Language, build_language
 from penname.lexicon import Lexicon
@@ -126,6 +127,28 @@ def test_what_is_saved_is_loaded(tmp_path: Path, size: int) -> None:
     assert np.exp(loaded.log_prob(some[:1])[0]) == pytest.approx(probability(first * 3 + last))
 
 
+def test_bigrams_are_saved_and_loaded(tmp_path: Path, language: Language) -> None:
+    bigrams = Bigrams.count({"É B a": 70_000, "b, a": 2, "a": 1}, [])
+    language = Language.build(NAMES, AB, bigrams)
+    language.save(tmp_path / "language.npz")
+    loaded = Language.load(tmp_path / "language.npz").bigrams
+    assert loaded
+    assert loaded.words == bigrams.words == ["a", "b", "é", ","]
+    for name in ("counts", "pairs", "pair_counts"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(bigrams, name))
+    texts = ["É b", "a", "b a b"]
+    np.testing.assert_array_equal(loaded.log_prob(texts), bigrams.log_prob(texts))
+
+
+def test_bigrams_of_texts_without_pairs_are_saved_and_loaded(tmp_path: Path) -> None:
+    build_language(table(tmp_path), AB, tmp_path / "language.npz", [])
+    loaded = Language.load(tmp_path / "language.npz")
+    assert loaded.bigrams
+    np.testing.assert_allclose(
+        loaded.log_prob_by_bigrams([(1, 2), (1,), ()]), [*np.log([1 / 96, 5 / 96]), 0]
+    )
+
+
 def test_a_damaged_or_missing_language_is_named(tmp_path: Path, language: Language) -> None:
     file = tmp_path / "language.npz"
     with pytest.raises(ModelError, match=r"language\.npz"):
@@ -142,10 +165,15 @@ def test_a_damaged_or_missing_language_is_named(tmp_path: Path, language: Langua
         Language.load(file)
 
 
+def table(folder: Path) -> Path:
+    file = folder / "names.csv"
+    file.write_text("name,count\nABBA,80\nA,5\nABBA ,10\nAB,1\nCAB,7\n", "utf-8")
+    return file
+
+
 def test_a_table_is_read_with_its_repeats_added_up(tmp_path: Path) -> None:
-    table = tmp_path / "names.csv"
-    table.write_text("name,count\nABBA,80\nA,5\nABBA ,10\nAB,1\nCAB,7\n", "utf-8")
-    built = build_language(table, AB, tmp_path / "language.npz")
+    built = build_language(table(tmp_path), AB, tmp_path / "language.npz")
+    assert built.bigrams is None
     some = [AB.encode(text) for text in texts(AB, 4)]
     expected = Language.build({"ABBA": 90, "A": 5, "AB": 1, "": 2}, AB).log_prob(some)
     np.testing.assert_array_equal(built.log_prob(some), expected)

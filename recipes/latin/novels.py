@@ -1,8 +1,8 @@
-"""Running text for the language network of `latin`, from novels in TEI XML: a paragraph a line.
+"""Running text for the word bigrams of `latin`, from novels in TEI XML: a paragraph a line.
 
 Usage: novels.py OUT.txt XML.... The included model learned from the European Literary Text
-Collection (github.com/COST-ELTeC): the 100 French novels and, for a fifth of its text, the first
-25 English ones, both of 1840 to 1920 and in the public domain, their encoding CC BY 4.0.
+Collection (github.com/COST-ELTeC): ELTeC-fra, its extension ELTeC-fra-ext1 and, for a fifth of the
+text, ELTeC-eng, novels of 1840 to 1920 in the public domain, their encoding CC BY 4.0.
 """
 
 from __future__ import annotations

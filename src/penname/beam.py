@@ -43,7 +43,7 @@ class DecodingOptions:
     """How texts are found in what the network gives."""
 
     language_weight: float = option(0.4, "weight of log P(text) beside log P(text | image)")
-    weight_again: float = option(0.0, "the same for texts of several looks; 0: language_weight")
+    word_share: float = option(0.0, "share of the words' bigrams in log P of a whole text")
     length_bonus: float = option(0.0, "nats that each character adds to a text's worth")
     beam: int = option(32, "prefixes kept per line and frame")
     characters: int = option(8, "characters tried per frame, the likeliest")
@@ -55,12 +55,11 @@ class DecodingOptions:
         for name in ("beam", "characters", "candidates"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; it is at least 1")
-        for name in ("language_weight", "weight_again"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise OptionError(f"{name} is {getattr(self, name)}; it is at least 0")
+        if not 0 <= self.language_weight < np.inf:
+            raise OptionError(f"language_weight is {self.language_weight}; it is at least 0")
         if not np.isfinite(self.length_bonus):
             raise OptionError(f"length_bonus is {self.length_bonus}; it is a finite number")
-        for name in ("certain", "look_again"):
+        for name in ("word_share", "certain", "look_again"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1")
 
@@ -121,11 +120,8 @@ def weigh(
     are worth together. Of that, P(text | image) is nearly in proportion to the geometric mean (a
     product of experts, Hinton 2002), because in a long line one doubts here and another there: to
     the power mean with the exponent `AGREEING`, with which a look that sees nothing of a text
-    makes it unlikely, not impossible. The language has the weight `weight_again`, for a language
-    network knows more of whole texts than what a search asks; a strict one has no network.
+    makes it unlikely, not impossible.
     """
-    again = 0.0 if language.strict else options.weight_again
-    options = replace(options, language_weight=again or options.language_weight)
     found: list[list[Candidate]] = []
     for start in range(0, len(texts), TOGETHER):
         batch = texts[start : start + TOGETHER]
@@ -138,7 +134,7 @@ def weigh(
         with np.errstate(invalid="ignore"):  # a line without any possible text
             scale = _sums(mean, row, len(batch)) - _sums(likelihoods, row, len(batch))
         likelihoods += np.nan_to_num(scale)[row]
-        pleasing = log_pleasing(language.log_prob(every), list(map(len, every)), options)
+        pleasing = _pleasing(every, language.log_prob(every), language, options)
         found += _candidates(every, row, likelihoods, pleasing, lines=len(batch), language=language)
     return [line[: options.candidates] for line in found]
 
@@ -153,6 +149,23 @@ def log_pleasing(
     """
     weight = max(options.language_weight, TINY)
     return np.asarray(weight * log_prob + options.length_bonus * np.asarray(characters))
+
+
+def _pleasing(
+    texts: list[tuple[int, ...]],
+    log_prob: np.ndarray,
+    language: Language,
+    options: DecodingOptions,
+) -> np.ndarray:
+    """Return the logarithm of what whole texts are worth before any image.
+
+    `log_prob` is that of their characters. Where the language has word bigrams, log P(text) is a
+    mean of both: a search meets half-written words, so only whole texts are judged by words too.
+    """
+    if language.bigrams and options.word_share:
+        words = language.log_prob_by_bigrams(texts)
+        log_prob = (1 - options.word_share) * log_prob + options.word_share * words
+    return log_pleasing(log_prob, list(map(len, texts)), options)
 
 
 def _sums(logarithms: np.ndarray, row: np.ndarray, lines: int) -> np.ndarray:
@@ -190,7 +203,7 @@ def _search_batch(
     kept = np.flatnonzero(_kept(worth, options.candidates))
     texts, row = _texts(steps, kept), kept // worth.shape[1]
     likelihoods = ctc.log_likelihood(log_probs, texts, row)
-    pleasing = log_pleasing(ended.log_prob.take(kept), list(map(len, texts)), options)
+    pleasing = _pleasing(texts, ended.log_prob.take(kept), language, options)
     return _candidates(texts, row, likelihoods, pleasing, lines=len(log_probs), language=language)
 
 

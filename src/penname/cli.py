@@ -30,7 +30,6 @@ COMMANDS = {
     "pack": "Make a pack for training from ground truth.",
     "train": "Train a model on packs.",
     "sweep": "Train with various options on the same packs and compare.",
-    "train-language": "Train a network to tell likely texts from unlikely ones.",
     "export": "Make a model folder from a training run.",
     "quantise": "Make a model folder read faster, with 8-bit integers.",
     "import-keras": "Make a model folder from a Keras file.",

@@ -7,9 +7,9 @@ P(text) is a mixture of two models of the same list:
   in Chen and Goodman 1999, section 2.6), so that a name nobody listed can still be read.
 
 Both end their texts with a symbol of their own, so P sums to 1 over all texts. A strict language
-is the words alone. `Language` also
-gives P one character at a time for a beam search: the mixture is kept exactly by carrying, with
-each prefix, the odds that it was the words that wrote it.
+is the words alone. `Language` also gives P one character at a time for a beam search: the mixture
+is kept exactly by carrying, with each prefix, the odds that it was the words that wrote it. Whole
+texts it can judge by word bigrams too.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from penname.alphabet import Alphabet
+from penname.bigrams import Bigrams
 from penname.errors import LexiconError, ModelError
-from penname.language_network import LanguageNetwork
 from penname.lexicon import Lexicon, load_names, written
+from penname.sorted_keys import find, sum_by_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 ORDER = 6
 WORDS = 0.5  # weight of the words in the mixture
-NETWORK = 0.35  # weight of a language network beside that mixture (docs/log.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Language:
         words: the names of the list.
         grams: every string of up to ORDER symbols in the list, sorted, and how often it comes.
         strict: whether the words alone can be written.
-        network: mixed into what whole texts are worth, unless the language is strict.
+        bigrams: how probable the words within a text are, where that is known.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Language:
         grams: tuple[np.ndarray, np.ndarray],
         *,
         strict: bool = False,
-        network: LanguageNetwork | None = None,
+        bigrams: Bigrams | None = None,
     ) -> None:
-        self.words, self.strict, self.network = words, strict, network
+        self.words, self.strict, self.bigrams = words, strict, bigrams
         self.alphabet = words.alphabet
         self.end = words.end
         self._base = words.base
@@ -104,7 +104,9 @@ class Language:
         self._sizes = self._base ** np.arange(ORDER)  # strings of k symbols are below sizes[k]
 
     @classmethod
-    def build(cls, names: Mapping[str, int], alphabet: Alphabet) -> Language:
+    def build(
+        cls, names: Mapping[str, int], alphabet: Alphabet, bigrams: Bigrams | None = None
+    ) -> Language:
         """Return the language of names with counts; those the alphabet cannot write are left out.
 
         Raises:
@@ -116,7 +118,7 @@ class Language:
         symbols = _symbols([alphabet.encode(name) for name in writable], len(alphabet) + 1)
         counts = np.array(list(writable.values()), dtype=np.int64)
         words = Lexicon.build(writable, alphabet)
-        return cls(words, _count_grams(symbols, counts, words.base))
+        return cls(words, _count_grams(symbols, counts, words.base), bigrams=bigrams)
 
     @classmethod
     def uniform(cls, words: Lexicon) -> Language:
@@ -124,13 +126,12 @@ class Language:
         return cls(words, (np.array([words.end]), np.array([0])))
 
     def with_words(self, words: Lexicon, *, strict: bool) -> Language:
-        """Return this language with other words."""
-        grams = self._grams, self._gram_counts
-        return Language(words, grams, strict=strict, network=self.network)
+        """Return this language with other words and, as it knows little of these, no bigrams."""
+        return Language(words, (self._grams, self._gram_counts), strict=strict)
 
     @classmethod
-    def load(cls, file: Path, network: Path | None = None) -> Language:
-        """Return the language in a file, with a language network in another.
+    def load(cls, file: Path) -> Language:
+        """Return the language in a file.
 
         Raises:
             ModelError: when there is none, or it is damaged.
@@ -138,26 +139,29 @@ class Language:
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 alphabet = Alphabet(str(arrays["alphabet"]))
-                keys = [np.cumsum(arrays[name], dtype=np.int64) for name in ("grams", "tree")]
-                counts = [arrays[f"{name}_counts"].astype(np.int64) for name in ("grams", "tree")]
+                grams, tree = (_entries(arrays, name) for name in ("grams", "tree"))
+                bigrams = None
+                if "words" in arrays:
+                    words, counts = str(arrays["words"]).split("\n"), arrays["words_counts"]
+                    bigrams = Bigrams(words, counts, *_entries(arrays, "pairs"))
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ModelError(f"{file}: {error}; build the language again") from error
-        words, grams = Lexicon(alphabet, keys[1], counts[1]), (keys[0], counts[0])
-        mixed = LanguageNetwork(network, alphabet) if network else None
-        return cls(words, grams, network=mixed)
+        return cls(Lexicon(alphabet, *tree), grams, bigrams=bigrams)
 
     def save(self, file: Path) -> None:
-        """Write the language to a file, some 20 bytes a name."""
-        arrays = {
-            "grams": np.diff(self._grams, prepend=0),
-            "grams_counts": self._gram_counts,
-            "tree": np.diff(self.words.entries, prepend=0),
-            "tree_counts": self.words.counts,
+        """Write the language to a file, some 20 bytes a name and 3 a pair of words."""
+        entries = {
+            "grams": (self._grams, self._gram_counts),
+            "tree": (self.words.entries, self.words.counts),
         }
-        small: dict[str, Any] = {
-            name: each.astype(np.min_scalar_type(each.max())) for name, each in arrays.items()
-        }
-        np.savez_compressed(file, alphabet=np.array(self.alphabet.characters), **small)
+        told = {"alphabet": np.array(self.alphabet.characters)}
+        if more := self.bigrams:
+            entries["pairs"] = (more.pairs, more.pair_counts)
+            told |= {"words": np.array("\n".join(more.words)), "words_counts": more.counts}
+        for name, (keys, counts) in entries.items():
+            told |= {name: np.diff(keys, prepend=0), f"{name}_counts": counts}
+        small: dict[str, Any] = {name: _small(each) for name, each in told.items()}
+        np.savez_compressed(file, **small)
 
     @property
     def nothing(self) -> Prefixes:
@@ -185,21 +189,15 @@ class Language:
         """Return log P of whole texts, given by their labels: (N,)."""
         symbols = _symbols(labels, self.end)  # (N, L + 2)
         prefixes = self.nothing.take(np.zeros(len(symbols), dtype=np.intp))
-        network = None if self.strict else self.network
-        grams = np.zeros(symbols.shape)  # log P of each prefix by the n-gram
-        grams[:, 0] = _by_grams(prefixes)
         for place in range(1, symbols.shape[1]):
             going = np.flatnonzero(symbols[:, place])
             prefixes.put(going, self.extend(prefixes.take(going), symbols[going, place]))
-            if network:
-                grams[:, place] = _by_grams(prefixes)
-        if network is None:
-            return prefixes.log_prob
-        steps = np.log(1 - NETWORK) + np.diff(grams), np.log(NETWORK) + network.steps(symbols)
-        mixed = grams[:, 0] + np.logaddexp(*steps).sum(axis=1, where=symbols[:, 1:] != 0)
-        with np.errstate(divide="ignore"):
-            words = grams[:, -1] + np.log(prefixes.odds)
-        return np.asarray(np.logaddexp(words, mixed))
+        return prefixes.log_prob
+
+    def log_prob_by_bigrams(self, labels: Sequence[Sequence[int]]) -> np.ndarray:
+        """Return log P of the words of whole texts, given by their labels: (N,)."""
+        assert self.bigrams, "not every language has them"
+        return self.bigrams.log_prob([self.alphabet.decode(text) for text in labels])
 
     def _gram_probability(self, context: np.ndarray, symbols: np.ndarray) -> np.ndarray:
         """Return P(symbol | context) of the n-gram; prefixes of a search ask for the same ones."""
@@ -210,9 +208,9 @@ class Language:
     def _interpolated(self, context: np.ndarray, symbols: np.ndarray) -> np.ndarray:
         """Return P(symbol | context) (M,), from no context to the whole."""
         contexts = context % self._sizes[:, None]  # (ORDER, M), the last 0, 1, ... symbols
-        rows, known = _find(self._contexts, contexts)
+        rows, known = find(self._contexts, contexts)
         known &= contexts >= self._sizes[:, None] // self._base  # else shorter, and had its turn
-        entries, seen = _find(self._grams, contexts * self._base + symbols)
+        entries, seen = find(self._grams, contexts * self._base + symbols)
         kinds, totals = self._kinds.take(rows), self._totals.take(rows)
         share = known / (kinds + totals)
         counted = share * seen * self._gram_counts.take(entries)
@@ -223,26 +221,38 @@ class Language:
         return probability
 
 
-def build_language(csv_file: Path, alphabet: Alphabet, out: Path) -> Language:
+def build_language(
+    csv_file: Path, alphabet: Alphabet, out: Path, running: Sequence[Path] | None = None
+) -> Language:
     """Write the language of a list of names and of empty fields, and return it.
 
+    Args:
+        csv_file: the list.
+        alphabet: what can be written.
+        out: the file of the language.
+        running: with word bigrams of the list and of these text files; None is without any.
+
     Raises:
-        LexiconError: when the list cannot be read or the alphabet can write none of its names.
+        LexiconError: when a file cannot be read, the alphabet can write none of the names, or
+            there are no words in them to count.
     """
-    language = Language.build(load_names(csv_file, alphabet), alphabet)
+    names = load_names(csv_file, alphabet)
+    bigrams = None if running is None else Bigrams.count(names, running)
+    language = Language.build(names, alphabet, bigrams)
     language.save(out)
     return language
 
 
-def _by_grams(prefixes: Prefixes) -> np.ndarray:
-    """Return log P that a text begins so and the n-gram writes it."""
-    return np.asarray(prefixes.log_prob - np.log1p(prefixes.odds))
+def _entries(arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted keys and their counts from a file."""
+    return np.cumsum(arrays[name], dtype=np.int64), arrays[f"{name}_counts"].astype(np.int64)
 
 
-def _find(entries: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where in sorted entries each wanted one is (or would be), and whether it is there."""
-    where = np.minimum(np.searchsorted(entries, wanted), len(entries) - 1)
-    return where, entries.take(where) == wanted
+def _small(array: np.ndarray) -> np.ndarray:
+    """Return integers in as few bytes as the largest needs, and other arrays as they are."""
+    if array.dtype.kind not in "iu" or not array.size:
+        return array
+    return array.astype(np.min_scalar_type(array.max()))
 
 
 def _symbols(labels: Sequence[Sequence[int] | np.ndarray], end: int) -> np.ndarray:
@@ -267,12 +277,4 @@ def _count_grams(
         grams.append(current[place])
         weights.append(np.broadcast_to(counts[:, None], place.shape)[place])
         current = current[:, 1:] + symbols[:, : -k - 1] * base ** (k + 1)
-    return _sum_by_key(np.concatenate(grams), np.concatenate(weights))
-
-
-def _sum_by_key(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct keys, sorted, and the sum of the weights of each."""
-    distinct, inverse = np.unique(keys, return_inverse=True)
-    sums = np.zeros(len(distinct), dtype=weights.dtype)
-    np.add.at(sums, inverse, weights)
-    return distinct, sums
+    return sum_by_key(np.concatenate(grams), np.concatenate(weights))

@@ -3,13 +3,12 @@
     model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride
     second.onnx  the network that looks again at what is doubtful, where that is another one
     language.npz how probable a text is, when decoding is a search (see `penname.beam`)
-    language.onnx a network that knows more of that, for what is looked at again; it may lack
     model.json   alphabet, image spec, stride, decoding, checksum, and where the model comes from
     card.md      what it was trained on and how well it reads, for people
 
 `ModelFolder.save` writes model.json last, and its checksum is verified on load, so a folder that
 was only half written or whose files do not belong together is never used. The checksum is that of
-model.onnx, with second.onnx, language.npz and language.onnx after it where they are used.
+model.onnx, with second.onnx and language.npz after it where they are used.
 """
 
 from __future__ import annotations
@@ -107,11 +106,6 @@ class ModelFolder:
         """The language's file, used when decoding is a search."""
         return self.path / "language.npz"
 
-    @property
-    def language_onnx(self) -> Path:
-        """The file of the language network, used with the language where there is one."""
-        return self.path / "language.onnx"
-
     @classmethod
     def load(cls, model: str | Path) -> ModelFolder:
         """Return the model folder at a path, or the included model of that name.
@@ -143,7 +137,6 @@ class ModelFolder:
             self.onnx: True,
             self.second_onnx: self.second,
             self.language: self.decoding,
-            self.language_onnx: self.decoding and self.language_onnx.exists(),
         }
         return [file for file, is_used in used.items() if is_used]
 

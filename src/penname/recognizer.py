@@ -208,7 +208,7 @@ class Recognizer:
     def quick(self) -> Recognizer:
         """Return a recognizer that looks at each line once and searches narrowly.
 
-        With `latin` it takes a quarter of the time and makes a fifth more errors (docs/log.md). The
+        With `latin` it takes a third of the time and makes a fifth more errors (docs/log.md). The
         confidence stays the model's, fitted on all its looks. A model that does not search reads
         the same.
         """
@@ -433,8 +433,7 @@ def _language(model: ModelFolder) -> Language | None:
     """Return the language that the model's decoding needs."""
     if model.decoding is None:
         return None
-    network = model.language_onnx if model.language_onnx in model.files else None
-    language = Language.load(model.language, network)
+    language = Language.load(model.language)
     if language.alphabet != model.alphabet:
         raise ModelError(
             f"{model.language}: its alphabet {language.alphabet.characters!r} is not the model's, "

@@ -24,10 +24,12 @@ def flags(sub: argparse.ArgumentParser) -> None:
         "--language", type=Path, metavar="FILE", help="let decoding prefer these texts: name,count"
     )
     sub.add_argument(
-        "--language-network",
+        "--text",
+        nargs="+",
         type=Path,
+        default=[],
         metavar="FILE",
-        help="let it weigh what several looks find: language.onnx of penname train-language",
+        help="running text to count word bigrams in, a paragraph a line; with --word-share",
     )
     sub.add_argument(
         "--second",
@@ -54,9 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         arguments.name,
         language=arguments.language,
+        running=arguments.text,
         decoding=from_flags(DecodingOptions, arguments),
         second=arguments.second,
-        language_network=arguments.language_network,
         calibration=arguments.calibrate,
     )
     print(folder.path)

@@ -20,7 +20,6 @@ from penname.calibrate import calibrate
 from penname.errors import ModelError, OptionError, TrainingError
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.language import build_language
-from penname.language_network import LanguageNetwork
 from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder, Second
 from penname.options import from_json
@@ -34,10 +33,7 @@ if TYPE_CHECKING:
 
 # Of the run's description.
 KEPT = ("options", "parameters", "lines", "packs", "from", "teacher", "scores")
-# As they are replaced.
-FILES = (
-    "model.onnx", "second.onnx", "float.onnx", "language.npz", "language.onnx", "model.json",
-)  # fmt: skip
+FILES = ("model.onnx", "second.onnx", "float.onnx", "language.npz", "model.json")  # in that order
 
 
 def export_model(
@@ -46,9 +42,9 @@ def export_model(
     name: str,
     *,
     language: Path | None = None,
+    running: Sequence[Path] = (),
     decoding: DecodingOptions | None = None,
     second: str | Path | None = None,
-    language_network: Path | None = None,
     calibration: Sequence[Path] = (),
 ) -> ModelFolder:
     """Write the best weights of a training run to the model folder `out`.
@@ -58,37 +54,36 @@ def export_model(
         out: the model folder; files of an earlier export are replaced, `card.md` is left alone.
         name: what the model calls itself.
         language: a CSV file name,count of texts that decoding prefers.
+        running: text files, a paragraph a line, to count word bigrams in beside these texts; they
+            are counted when the `word_share` of decoding is not 0.
         decoding: how texts are found with the language; None is the usual way.
         second: a model whose network looks again at what is doubtful, the second one where that
             model has two; it needs a language.
-        language_network: a file of `penname train-language`, which weighs what several looks find
-            beside the language.
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
-        OptionError: a second look, a language network or other decoding than the usual, without a
-            language.
+        OptionError: a second look or other decoding than the usual without a language, or running
+            text without a share of the words.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
-        ModelError: the language cannot be built from its table, its network is of another alphabet,
-            or there is no such second model, or it cannot look again (`with_second`).
+        LexiconError: the language cannot be built from its table and the running text.
+        ModelError: there is no such second model, or it cannot look again (`with_second`).
         GroundTruthError: the confidence cannot be calibrated on this ground truth.
     """
     if second and not language:
         raise OptionError("a second look is taken by a search, which needs a --language")
-    if language_network and not language:
-        raise OptionError("a language network is used beside a --language; give that too")
     if decoding not in (None, DecodingOptions()) and not language:
         raise OptionError("the options of decoding are those of a search, which needs a --language")
+    decoding = decoding or DecodingOptions()
+    if running and not decoding.word_share:
+        raise OptionError("--text is counted in words; give the share they have, --word-share 0.4")
     training, exported = load_best(run)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:
         folder = _network(training, exported, Path(partial), name)
         if language:
-            build_language(language, folder.alphabet, folder.language)
-            folder = replace(folder, decoding=decoding or DecodingOptions())
-            if language_network:
-                shutil.copyfile(language_network, folder.language_onnx)
-                LanguageNetwork(folder.language_onnx, folder.alphabet).check()
+            counted = running if decoding.word_share else None
+            build_language(language, folder.alphabet, folder.language, counted)
+            folder = replace(folder, decoding=decoding)
             if second:
                 folder = with_second(folder, ModelFolder.load(second))
             folder.save()
