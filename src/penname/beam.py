@@ -29,7 +29,6 @@ QUIET = 1e-3  # a frame with no character likelier than this only separates thos
 NEGLIGIBLE = 1e-4  # a prefix or text worth less than this share of the best is not followed
 IMPROBABLE = 1e-9  # and this is it for a strict language, as the name may be written otherwise
 WIDE = {"beam": 32, "characters": 16}  # for a strict language, at least
-QUICK = {"beam": 8, "characters": 4, "candidates": 3}  # for a quick reading, at most
 FAR = 0.25  # power of P(text | image) in a strict share: chosen for lists with and without the name
 AGREEING = 0.1  # 1 is the mean, 0 the geometric mean, with lines 0.2 points CER apart (docs/log.md)
 TOGETHER = 64  # lines searched at once; a name takes 0.4 ms so, 0.7 among 8, and 2.3 alone

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penname import ctc
-from penname.beam import QUICK, Candidate, DecodingOptions, search, weigh
+from penname.beam import Candidate, DecodingOptions, search, weigh
 from penname.language import Language
 
 if TYPE_CHECKING:
@@ -58,11 +58,8 @@ class Decoder:
         return Decoder(self.alphabet, language, self.options or DecodingOptions())
 
     def quick(self) -> Decoder:
-        """Return a decoder that searches narrowly and doubts nothing."""
-        if not self.options:
-            return self
-        narrow = {name: min(most, getattr(self.options, name)) for name, most in QUICK.items()}
-        options = replace(self.options, look_again=0.0, **narrow)
+        """Return a decoder that doubts nothing."""
+        options = self.options and replace(self.options, look_again=0.0)
         return Decoder(self.alphabet, self.language, options)
 
     @property

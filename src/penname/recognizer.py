@@ -206,9 +206,9 @@ class Recognizer:
         return other
 
     def quick(self) -> Recognizer:
-        """Return a recognizer that looks at each line once and searches narrowly.
+        """Return a recognizer that looks at each line once.
 
-        With `latin` it takes a third of the time and makes a fifth more errors (docs/log.md). The
+        With `latin` it takes a third of the time and makes a seventh more errors (docs/log.md). The
         confidence stays the model's, fitted on all its looks. A model that does not search reads
         the same.
         """
