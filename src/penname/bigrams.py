@@ -31,7 +31,7 @@ PRIOR = 20.0
 UNKNOWN = 1e-12  # P of a word that is not known
 LISTED = 0.2  # share of the listed texts in all words that are counted, where there are others
 LEAST_WORD, LEAST_PAIR = 3, 5  # what running text has seldomer is not kept, unless it is listed
-LINES = 100_000  # of running text that are counted at once
+LINES = 25_000  # of running text that are counted at once
 BASE = 1 << 31  # a pair's key while counting: (place of a word + 1) * BASE + place of the next
 
 

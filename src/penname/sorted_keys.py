@@ -21,7 +21,9 @@ def look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndar
 
 def sum_by_key(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distinct keys, sorted, and the sum of the weights of each."""
-    distinct, inverse = np.unique(keys, return_inverse=True)
-    sums = np.zeros(len(distinct), dtype=weights.dtype)
-    np.add.at(sums, inverse, weights)
-    return distinct, sums
+    if not len(keys):
+        return keys, weights
+    order = np.argsort(keys, kind="stable")  # which merges what is sorted in parts
+    keys = keys[order]
+    begins = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return keys[begins], np.add.reduceat(weights[order], begins)
