@@ -27,6 +27,7 @@ import numpy as np
 
 from penname.alphabet import LIGATURES, TYPOGRAPHIC, Alphabet, nfc
 from penname.errors import LexiconError
+from penname.sorted_keys import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -81,9 +82,7 @@ class Lexicon:
 
     def step(self, node: np.ndarray, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return P(symbol | node), the share of the counts, and the nodes it leads to."""
-        wanted = node * self.base + symbols
-        where = np.minimum(np.searchsorted(self.entries, wanted), len(self.entries) - 1)
-        found = self.entries[where] == wanted
+        where, found = find(self.entries, node * self.base + symbols)
         before = np.where(node > 0, self.counts[node - 1], self._total)
         return np.where(found, self.counts[where] / before, 0.0), np.where(found, where + 1, -1)
 
