@@ -173,6 +173,26 @@ def test_the_pass_over_texts_leaves_the_images(tmp_path: Path) -> None:
     assert (line.text, line.image) == ("A", b"")
 
 
+@pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
+def test_texts_that_a_model_has_read_are_told_once(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = {"file": ["1.png"], "text": ["A"]}
+    for extra in ({}, {"Confidence": [0.5]}):
+        caplog.clear()
+        columns = rows | extra
+        if name == "r.csv":
+            cells = (",".join(columns), ",".join(str(each[0]) for each in columns.values()))
+            write(tmp_path / name, "\n".join(cells))
+        else:
+            pq.write_table(pa.table(columns), tmp_path / name)
+        list(read_sources([tmp_path / name], SourceOptions(), images=False))
+        assert [line.text for line in read(tmp_path / name)] == ["A"]
+        told = [record.getMessage() for record in caplog.records]
+        assert len(told) == len(extra)
+        assert all(f"{name}: a column confidence, so a model read" in each for each in told)
+
+
 def test_gt_txt_folder(tmp_path: Path) -> None:
     for name in ("1.png", "1.bin.png", "2.bin.png", "2.nrm.png", "sub/3.jpg", "sub/alone.tif"):
         write(tmp_path / "set" / name)

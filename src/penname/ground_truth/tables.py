@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,8 +28,11 @@ GROUP_COLUMNS = ("writer", "page", "group")  # the first that holds a value name
 SPLIT_NAMES = {"": "", "train": "train", "test": "test"} | dict.fromkeys(
     ("validation", "valid", "val", "dev"), "validation"
 )
+READINGS = "confidence"  # the column by which a table of `penname read` is known
 NO_COLUMN = "\0"
 BATCH = 256  # rows of a Parquet file held at a time
+
+logger = logging.getLogger(__name__)
 
 Row = tuple[int, Mapping[str, Any]]  # place in the file, counted as an editor does, and its values
 
@@ -85,6 +89,8 @@ class Table:
         if not (there := self._columns()):
             return
         columns = Columns.of(self.path, there, self.options)
+        if images:
+            _warn_of_readings(self.path, there)
         name, stem = self.path.name, self.path.stem  # pathlib takes its time to find them
         place = str(self.path)
         for number, row in _numbered_rows(self.path):
@@ -135,6 +141,7 @@ class Parquet:
         wanted = {columns.text, *columns.groups, columns.source, columns.split} & set(there)
         if images:
             wanted.add(columns.image)
+            _warn_of_readings(self.path, there)
         for number, row in enumerate(self._rows(file, sorted(wanted)), start=1):
             yield self._line(row, number, columns)
 
@@ -198,6 +205,16 @@ class Columns:
     def group_of(self, row: Mapping[str, Any]) -> str:
         """Return the writer, else the page, else empty."""
         return next((text for name in self.groups if (text := _text(row.get(name)))), "")
+
+
+def _warn_of_readings(path: Path, there: list[str]) -> None:
+    """Say so when the texts of a table come from a model: scores against them mean nothing."""
+    if READINGS in (name.lower() for name in there):
+        logger.warning(
+            "%s: a column %s, so a model read these texts; as ground truth they are only as good "
+            "as the person who has checked them",
+            *(path, READINGS),
+        )
 
 
 def _column(path: Path, there: list[str], what: str, given: str, usual: tuple[str, ...]) -> str:
