@@ -193,6 +193,14 @@ def test_texts_that_a_model_has_read_are_told_once(
         assert all(f"{name}: a column confidence, so a model read" in each for each in told)
 
 
+def test_a_person_s_column_beside_what_a_model_has_read_is_not_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = write(tmp_path / "r.csv", "file,text,confidence,checked\n1.png,A,0.5,B\n")
+    assert [line.text for line in read(table, text_column="checked")] == ["B"]
+    assert not caplog.records
+
+
 def test_gt_txt_folder(tmp_path: Path) -> None:
     for name in ("1.png", "1.bin.png", "2.bin.png", "2.nrm.png", "sub/3.jpg", "sub/alone.tif"):
         write(tmp_path / "set" / name)

@@ -28,7 +28,7 @@ GROUP_COLUMNS = ("writer", "page", "group")  # the first that holds a value name
 SPLIT_NAMES = {"": "", "train": "train", "test": "test"} | dict.fromkeys(
     ("validation", "valid", "val", "dev"), "validation"
 )
-READINGS = "confidence"  # the column by which a table of `penname read` is known
+READINGS = ("text", "confidence")  # the columns by which a table of `penname read` is known
 NO_COLUMN = "\0"
 BATCH = 256  # rows of a Parquet file held at a time
 
@@ -90,7 +90,7 @@ class Table:
             return
         columns = Columns.of(self.path, there, self.options)
         if images:
-            _warn_of_readings(self.path, there)
+            columns.warn_of_readings(self.path, there)
         name, stem = self.path.name, self.path.stem  # pathlib takes its time to find them
         place = str(self.path)
         for number, row in _numbered_rows(self.path):
@@ -141,7 +141,7 @@ class Parquet:
         wanted = {columns.text, *columns.groups, columns.source, columns.split} & set(there)
         if images:
             wanted.add(columns.image)
-            _warn_of_readings(self.path, there)
+            columns.warn_of_readings(self.path, there)
         for number, row in enumerate(self._rows(file, sorted(wanted)), start=1):
             yield self._line(row, number, columns)
 
@@ -206,15 +206,15 @@ class Columns:
         """Return the writer, else the page, else empty."""
         return next((text for name in self.groups if (text := _text(row.get(name)))), "")
 
-
-def _warn_of_readings(path: Path, there: list[str]) -> None:
-    """Say so when the texts of a table come from a model: scores against them mean nothing."""
-    if READINGS in (name.lower() for name in there):
-        logger.warning(
-            "%s: a column %s, so a model read these texts; as ground truth they are only as good "
-            "as the person who has checked them",
-            *(path, READINGS),
-        )
+    def warn_of_readings(self, path: Path, there: list[str]) -> None:
+        """Say so when the texts come from a model: scores against them mean nothing."""
+        text, confidence = READINGS
+        if self.text.lower() == text and confidence in map(str.lower, there):
+            logger.warning(
+                "%s: a column %s, so a model read these texts; as ground truth they are only as "
+                "good as the person who has checked them",
+                *(path, confidence),
+            )
 
 
 def _column(path: Path, there: list[str], what: str, given: str, usual: tuple[str, ...]) -> str:
