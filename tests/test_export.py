@@ -23,6 +23,7 @@ from penname.training import export
 from penname.training.export import export_model, load_best
 from penname.training.graph import (
     LARGE,
+    PARITY,
     Exported,
     check_parity,
     read_weights,
@@ -260,7 +261,7 @@ def test_parity_is_checked_with_the_given_file(tmp_path: Path) -> None:
     _, first = load_best(tmp_path / "run")
     round_weights(first.network)
     write_onnx(first, spec, tmp_path / "first.onnx")
-    assert 0 < check_parity(first, spec, tmp_path / "first.onnx") <= 1e-4
+    assert 0 < check_parity(first, spec, tmp_path / "first.onnx") <= PARITY  # 1.2e-4 by AVX2 alone
     trained(tmp_path, "names", seed=2)
     _, second = load_best(tmp_path / "run")
     with pytest.raises(TrainingError, match=r"first\.onnx"):
