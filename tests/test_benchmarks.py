@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pytest
+from PIL import Image
 from torch import nn
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-    import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 NAMES = Path(__file__).parent / "data" / "names" / "names.csv"
@@ -99,6 +100,31 @@ def test_spoilt_labels_are_ranked_however_few_there_are(
     monkeypatch.setattr(sys, "argv", ["audit.py", "--spoil", str(NAMES), "--seeds", "1"])
     benchmark("audit").main()
     assert "precision at 10" in capsys.readouterr().out
+
+
+def test_other_scans_of_pictures_are_read_with_and_without_the_size_of_writing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    changes = ["as it comes", "cut to its ink, 4 times the resolution", "in a box"]
+    benchmark("other_scans").main(["--data", str(NAMES), "--every", "3", "--only", *changes])
+    report = last_line(capsys)["changes"]
+    assert [*report] == changes
+    assert {scores["n"] for each in report.values() for scores in each.values()} == {10}
+    large = report["cut to its ink, 4 times the resolution"]
+    assert large["with"]["exact"] >= large["without"]["exact"]
+
+
+@pytest.mark.parametrize("change", ["3 times the resolution", "cut to its ink", "in a box"])
+def test_a_change_of_a_picture_keeps_its_ink(change: str) -> None:
+    grey = np.full((40, 120), 255, dtype=np.uint8)
+    for left in range(20, 100, 16):
+        grey[10:30, left : left + 8] = 0
+    changed = np.asarray(benchmark("other_scans").CHANGES[change](Image.fromarray(grey)))
+    expected = {"3 times the resolution": (120, 360), "cut to its ink": (20, 120)}
+    assert changed.shape == expected.get(change, (60, 140))
+    times = changed.shape[0] / 40 if change.startswith("3") else 1
+    dark = 20 if change == "in a box" else 128  # the box is of grey 40
+    assert (changed < dark).sum() == pytest.approx(800 * times**2, rel=0.1)
 
 
 def test_erased_pictures_are_read(

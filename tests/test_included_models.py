@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from rapidfuzz.distance import Levenshtein
 
 from penname.alphabet import Alphabet
 from penname.evaluate import evaluate
@@ -77,6 +78,34 @@ def test_a_name_reads_the_same_in_any_form(names: Recognizer) -> None:
         alpha = Image.merge("LA", (Image.new("L", colour.size, 0), Image.fromarray(255 - grey)))
         forms: list[Source] = [colour, 255 - grey, grey.astype(np.uint16) * 257, alpha]
         assert [p.text for p in names.read(forms)] == [expected.text] * len(forms)
+
+
+def larger(grey: np.ndarray, times: float) -> np.ndarray:
+    """Return the picture at `times` the resolution."""
+    height, width = (round(side * times) for side in grey.shape)
+    return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("times", [0.7, 2, 3, 5])
+def test_a_name_reads_the_same_at_other_resolutions(names: Recognizer, times: float) -> None:
+    crops = [decode(file) for file in sorted((DATA / "names").glob("*.jpg"))]
+    scanned = names.read([larger(crop, times) for crop in crops])
+    same = [a.text == b.text for a, b in zip(scanned, names.read(crops), strict=True)]
+    assert sum(same) >= 28  # of 30; without the size of writing 26 at three times, 25 at five
+
+
+@pytest.mark.parametrize("share", [0.3, 1, 3])
+def test_a_line_reads_the_same_on_more_paper(share: float) -> None:
+    latin = Recognizer.load("latin")
+    lines = [decode(file) for file in sorted((DATA / "lines").glob("*.webp"))]
+    edits = length = 0
+    for line, expected in zip(lines, latin.read(lines), strict=True):
+        rows = round(share * len(line))
+        paper = int(np.percentile(line, 90))
+        (found,) = latin.read([np.pad(line, ((rows, rows), (0, 0)), constant_values=paper)])
+        edits += Levenshtein.distance(found.text, expected.text)
+        length += len(expected.text)
+    assert edits <= 0.05 * length  # without the size of writing 227 of 258 at 3
 
 
 def test_an_empty_picture_reads_as_nothing(names: Recognizer) -> None:

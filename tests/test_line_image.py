@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,15 @@ from penname.line_image import (
     line_image,
     on_canvas,
     smaller,
+    stored_spec,
 )
+from penname.writing import writing_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SPEC = ImageSpec(height=48)
+SPEC = ImageSpec(height=48, writing=0.0)
 CROP = ImageSpec(height=64, max_width=256, fit="crop", trim="none")
 STRETCH = ImageSpec(height=64, max_width=256, fit="stretch", trim="none")
 
@@ -229,7 +232,7 @@ def test_levels_are_read_off_the_sorted_pixels(white: float) -> None:
     ordered = sorted(grey.ravel().tolist())
     low, paper = ordered[3 - 1], ordered[750 - 1]  # 0.2 % and half of 1,500
     levels = [round(max(0, min(PAPER, (i - low) * PAPER / (paper - low)))) for i in range(256)]
-    line = line_image(grey, ImageSpec(height=30, max_width=64, max_scale=1, trim="none"))
+    line = line_image(grey, ImageSpec(height=30, max_width=64, max_scale=1, trim="none", writing=0))
     assert line.tolist() == [[levels[level] for level in row] for row in grey.tolist()]
 
 
@@ -324,10 +327,10 @@ def test_even_paper_is_left_as_it_is() -> None:
 
 
 def test_blank_rows_are_cut_from_a_high_picture_and_not_below_the_height() -> None:
-    spec = ImageSpec(height=48, max_width=320)
+    spec = ImageSpec(height=48, max_width=320, writing=0.0)
     padded = np.pad(strokes(), ((50, 90), (0, 0)), constant_values=PAPER)
     image = line_image(padded, spec)
-    kept = line_image(padded, ImageSpec(height=48, max_width=320, trim="sides"))
+    kept = line_image(padded, ImageSpec(height=48, max_width=320, trim="sides", writing=0.0))
     # 28 rows of ink stay 28 high on 48 rows; with 180 rows they shrink to 28 * 48 / 180.
     assert [int((i.min(axis=1) < 128).sum()) for i in (image, kept)] == [28, 7]
     ink = np.flatnonzero(image.min(axis=1) < 128)
@@ -338,7 +341,7 @@ def test_rows_at_the_edge_of_the_picture_are_never_lost() -> None:
     for top in (0, 72):
         grey = np.full((100, 200), PAPER, np.uint8)
         grey[top : top + 28, 50:150] = 0
-        image = line_image(grey, ImageSpec(height=48, max_width=320))
+        image = line_image(grey, ImageSpec(height=48, max_width=320, writing=0.0))
         assert image.shape[0] == 48
         assert int((image.min(axis=1) < 128).sum()) == 28
 
@@ -346,3 +349,91 @@ def test_rows_at_the_edge_of_the_picture_are_never_lost() -> None:
 def test_an_unknown_trim_is_refused() -> None:
     with pytest.raises(OptionError, match="trim is 'rows'"):
         ImageSpec(trim="rows")
+
+
+def written(times: float = 1.0, above: int = 0, below: int = 0, pen: int = 6) -> np.ndarray:
+    """Return a zigzag 32 rows high, drawn `times` as large, with blank rows: grey (h, w)."""
+    picture = Image.new("L", (960, 160), PAPER)
+    tops = [(x, 16 if x // 32 % 2 else 144) for x in range(64, 896, 32)]
+    ImageDraw.Draw(picture).line(tops, fill=0, width=2 * pen)
+    size = round(240 * times), round(40 * times)
+    grey = np.asarray(picture.resize(size, Image.Resampling.BOX))
+    return np.pad(grey, ((above, below), (0, 0)), constant_values=PAPER)
+
+
+WRITING = ImageSpec(height=48, max_width=400, trim="sides", writing=10 / 48, slack=1.05)
+
+
+@pytest.mark.parametrize("trim", ["sides", "all"])
+@pytest.mark.parametrize(("above", "below"), [(0, 0), (60, 60), (20, 150), (200, 0)])
+@pytest.mark.parametrize("times", [0.6, 1, 2.5, 4])
+def test_writing_is_as_large_whatever_the_resolution_and_the_margins(
+    times: float, above: int, below: int, trim: str
+) -> None:
+    spec = replace(WRITING, trim=trim)
+    line = line_image(written(times, above, below), spec)
+    assert line.shape[0] == 48
+    assert writing_size(line < INK) == pytest.approx(10.0, rel=0.13)
+    rows = np.flatnonzero((line < INK).any(axis=1))
+    assert rows[0] > 0  # nothing is cut off
+    assert rows[-1] < 47
+
+
+def test_margins_alone_decide_how_large_writing_is_without_the_rule() -> None:
+    found = [
+        writing_size(line_image(written(1, above, above), replace(WRITING, writing=0.0)) < INK)
+        for above in (0, 40)
+    ]
+    assert found == pytest.approx([21.0, 7.0], rel=0.2)
+
+
+@pytest.mark.parametrize(("slack", "expected"), [(1.0, 10.0), (1.2, 12.0), (1.4, 14.0)])
+def test_writing_is_brought_to_the_edge_of_its_slack(slack: float, expected: float) -> None:
+    line = line_image(written(4), replace(WRITING, height=96, writing=10 / 96, slack=slack))
+    assert writing_size(line < INK) == pytest.approx(expected, rel=0.05)
+
+
+def test_writing_within_its_slack_is_left_as_it_comes() -> None:
+    spec = replace(WRITING, writing=0.0)
+    line = line_image(written(), spec)
+    large = writing_size(written() < INK) * line.shape[1] / (written() < INK).shape[1]
+    for writing in (large * 1.25, large / 1.25):
+        near = replace(WRITING, writing=writing / 48, slack=1.45)
+        np.testing.assert_array_equal(line_image(written(), near), line)
+        far = replace(near, slack=1.05)
+        assert line_image(written(), far).shape != line.shape
+
+
+def test_rows_that_have_no_room_are_those_without_writing() -> None:
+    grey = written(1, 60, 60)
+    grey[:6, 40:200:40] = 0  # pieces of other lines, 55 rows away from the writing
+    grey[-6:, 20:220:40] = 0
+    line, alone = (line_image(each, WRITING) < INK for each in (grey, written(1, 60, 60)))
+    assert int(line.any(axis=1).sum()) == pytest.approx(int(alone.any(axis=1).sum()), abs=2)
+    assert writing_size(line) == pytest.approx(writing_size(alone), rel=0.1)
+
+
+def test_small_writing_is_enlarged_no_further_than_there_is_room() -> None:
+    assert line_image(written(0.25), replace(WRITING, max_width=64)).shape == (48, 64)
+    tiny = line_image(written(0.25), replace(WRITING, writing=8.0))
+    assert tiny.shape[1] <= 4 * 60  # `ENLARGED` times its width
+
+
+def test_a_dash_is_not_enlarged() -> None:
+    dash = np.full((32, 400), PAPER, dtype=np.uint8)
+    dash[14:18, 20:380] = 0
+    expected = line_image(dash, replace(WRITING, writing=0.0))
+    np.testing.assert_array_equal(line_image(dash, WRITING), expected)
+
+
+def test_a_size_of_writing_that_cannot_be_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"writing is -1\.0 and slack 1\.3; they are at least 0"):
+        ImageSpec(writing=-1.0)
+    with pytest.raises(OptionError, match="they are at least 0 and 1"):
+        ImageSpec(slack=0.9)
+
+
+def test_a_spec_of_before_takes_writing_as_it_comes() -> None:
+    before = {k: v for k, v in asdict(SPEC).items() if k not in ("writing", "slack")}
+    assert stored_spec(before).writing == 0
+    assert stored_spec(asdict(WRITING)) == WRITING

@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from penname.errors import ImageError, OptionError
-from penname.options import option
+from penname.options import from_json, option
+from penname.writing import densest_rows, writing_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ MAX_PIXELS = 50_000_000  # a line image is some 0.02 megapixels; a page at 600 d
 MIN_SIDE = 4  # pixels; less cannot hold a letter
 MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
 UNEVEN = 16  # grey levels that paper may differ from end to end before it is evened out
+ENLARGED = 4.0  # times a picture is enlarged for small writing, at most
 SMALLER = 0.88  # scale of the second look at a doubtful line
 INK = 128  # after levels, anything darker is ink
 
@@ -61,6 +63,10 @@ class ImageSpec:
     )
     max_scale: float = option(1.25, "largest enlargement; more adds cost but no information")
     width_step: int = option(32, "canvas widths are multiples of this many pixels")
+    writing: float = option(
+        0.16, "how large writing is to be, as a share of the height; 0 leaves it as it comes"
+    )
+    slack: float = option(1.3, "times that it may be larger or smaller")
 
     def __post_init__(self) -> None:
         if self.fit not in ("fit", "crop", "stretch"):
@@ -74,10 +80,25 @@ class ImageSpec:
             or self.max_scale <= 0
         ):
             raise OptionError(f"no line image fits {self}; height is at least 8")
+        if self.writing < 0 or self.slack < 1:
+            raise OptionError(
+                f"writing is {self.writing} and slack {self.slack}; they are at least 0 and 1"
+            )
 
     def canvas_width(self, width: int) -> int:
         """Return the canvas width in pixels for a line image of true width `width`."""
         return -(-max(width, 1) // self.width_step) * self.width_step
+
+
+def stored_spec(values: dict[str, Any]) -> ImageSpec:
+    """Return the image spec that was stored with a pack, a run or a model.
+
+    What was made before there was a size of writing has none, and takes it as it comes.
+
+    Raises:
+        OptionError: for a name that an image spec does not know, or a value that it cannot have.
+    """
+    return from_json(ImageSpec, {"writing": 0.0} | values)
 
 
 def decode(source: Source) -> Grey:
@@ -146,6 +167,8 @@ def line_image(grey: Grey, spec: ImageSpec) -> Grey:
         return _resized(grey, spec.max_width, spec.height)
     height, width = grey.shape
     scale = min(spec.height / height, spec.max_width / width, spec.max_scale)
+    if spec.writing:
+        return _for_writing(grey, scale, spec)
     return _centred(grey, scale, spec.height)
 
 
@@ -236,6 +259,20 @@ def _trim_rows(grey: Grey, least: int) -> Grey:
     missing = max(0, least - (bottom - top))
     top = min(max(0, top - missing // 2), grey.shape[0] - least)
     return grey[top : max(bottom, top + least)]
+
+
+def _for_writing(grey: Grey, scale: float, spec: ImageSpec) -> Grey:
+    """Return the picture at `scale`, or at what brings its writing within the slack.
+
+    Where not all rows have room then, they are those with most writing.
+    """
+    ink = grey < INK
+    large = writing_size(ink) * scale / (spec.writing * spec.height)
+    times = min(max(large, 1 / spec.slack), spec.slack) / large if large else 1.0
+    if times != 1:
+        scale = min(scale * times, ENLARGED, spec.max_width / grey.shape[1])
+        grey = grey[densest_rows(ink, max(1, int(spec.height / scale)))]
+    return _centred(grey, scale, spec.height)
 
 
 def _centred(grey: Grey, scale: float, height: int) -> Grey:

@@ -25,7 +25,7 @@ from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
 from penname.errors import ModelError, PennameError
 from penname.files import write_whole
-from penname.line_image import ImageSpec
+from penname.line_image import ImageSpec, stored_spec
 from penname.options import from_json, to_json
 
 FORMAT = "penname-model"
@@ -229,7 +229,7 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     calibration, decoding, second = (values[name] for name in ("confidence", "decoding", "second"))
     return values | {
         "alphabet": Alphabet(values["alphabet"]),
-        "image": from_json(ImageSpec, values["image"]),
+        "image": stored_spec(values["image"]),
         "confidence": calibration and Calibration(**calibration),
         "decoding": None if decoding is None else from_json(DecodingOptions, decoding),
         "second": second and Second(**second),

@@ -31,8 +31,8 @@ from penname import __version__
 from penname.alphabet import Alphabet
 from penname.errors import PackError, PennameError
 from penname.files import sync
-from penname.line_image import ImageSpec
-from penname.options import from_json, to_json
+from penname.line_image import ImageSpec, stored_spec
+from penname.options import to_json
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -74,7 +74,7 @@ class Pack:
                 index = pa.ipc.open_file(file).read_all()
             pixels = np.memmap(path / "pixels.bin", dtype=np.uint8, mode="r").view(np.ndarray)
             alphabet = Alphabet(manifest["alphabet"])
-            spec = from_json(ImageSpec, manifest["image"])
+            spec = stored_spec(manifest["image"])
         except (OSError, ValueError, KeyError, TypeError, PennameError) as error:
             raise PackError(f"{path}: damaged pack: {error}; pack it again") from error
         return cls(path, manifest, alphabet, spec, index, pixels)

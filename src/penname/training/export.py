@@ -20,7 +20,7 @@ from penname.calibrate import calibrate
 from penname.errors import ModelError, OptionError, TrainingError
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.language import build_language
-from penname.line_image import ImageSpec
+from penname.line_image import stored_spec
 from penname.model_folder import ModelFolder, Second
 from penname.options import from_json
 from penname.training.checkpoint import load_tensors
@@ -137,7 +137,7 @@ def load_best(run: Path) -> tuple[dict[str, Any], Exported]:
             f"{file}: {error}; give the --out of a training run that was validated"
         ) from None
     options = from_json(TrainOptions, training["options"])
-    spec = from_json(ImageSpec, training["image"])
+    spec = stored_spec(training["image"])
     weights = load_tensors(run / "best" / "weights.safetensors")
     if options.preset in SHAPES:  # its shape may have changed since
         network: Reader | Origin = build_like(weights)
@@ -149,7 +149,7 @@ def load_best(run: Path) -> tuple[dict[str, Any], Exported]:
 
 def _network(training: dict[str, Any], exported: Exported, folder: Path, name: str) -> ModelFolder:
     """Write a model folder that holds the network alone."""
-    spec = from_json(ImageSpec, training["image"])
+    spec = stored_spec(training["image"])
     round_weights(exported.network)
     model = ModelFolder(
         path=folder,

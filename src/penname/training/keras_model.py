@@ -171,6 +171,7 @@ def load_keras(path: Path, options: KerasOptions) -> tuple[Imported, ImageSpec, 
         trim="none",
         max_scale=float(height),  # Keras enlarges without a limit
         width_step=width,
+        writing=0.0,
     )
     return imported, spec, file.version
 
