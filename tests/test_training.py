@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -550,6 +551,21 @@ def test_nothing_to_train_on_is_an_error(tmp_path: Path, pack: Path) -> None:
         train([tmp_path / "p"], tmp_path / "out", options())
     with pytest.raises(TrainingError, match="no training lines"):
         train([pack], tmp_path / "out", options(mix="0.01"))
+
+
+def test_a_run_of_before_writing_had_a_size_is_resumed(tmp_path: Path) -> None:
+    folder = drawn(tmp_path / "pack", spec=replace(SPEC, writing=0.0))
+    whole = train([folder], tmp_path / "whole", options())
+    train([folder], tmp_path / "out", options(time_limit="3s"), clock=ticking())
+    for file in (folder / "manifest.json", *(tmp_path / "out").rglob("state.json")):
+        values = json.loads(file.read_text("utf-8"))
+        assert values["image"].pop("writing") == 0
+        del values["image"]["slack"]
+        file.write_text(json.dumps(values), "utf-8")
+    assert Pack.open(folder).spec.writing == 0
+    resumed = train([folder], tmp_path / "out", options(), resume=True)
+    assert resumed.step == whole.step
+    assert outcome(tmp_path / "out") == outcome(tmp_path / "whole")
 
 
 def test_packs_of_other_image_specs_are_refused(tmp_path: Path, pack: Path) -> None:

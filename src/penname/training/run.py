@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from penname import __version__
 from penname.alphabet import BLANK
 from penname.errors import TrainingError
+from penname.line_image import stored_spec
 from penname.metrics import MEASURES, ratio
 from penname.options import from_json, to_json
 from penname.training import checkpoint
@@ -310,6 +311,7 @@ class Run:
         if missing := [name for name in (*needed, *names) if name not in saved]:
             raise TrainingError(f"{path / 'state.json'} has no {', '.join(missing)}")
         check_same_options(from_json(TrainOptions, saved["options"]), self.options, path)
+        saved["image"] = to_json(stored_spec(saved["image"]))
         ours = self.description()
         for key in (*needed[1:], "from", "teacher", "parameters"):
             if saved.get(key) != ours[key]:
