@@ -56,6 +56,16 @@ def test_a_piece_of_another_line_changes_little() -> None:
     assert writing_size(ink) == pytest.approx(writing_size(zigzag()), rel=0.1)
 
 
+def test_the_sides_of_a_box_are_no_strokes() -> None:
+    ink = np.pad(zigzag(), ((12, 12), (0, 0)))
+    boxed = np.pad(ink, ((0, 0), (20, 20)))
+    boxed[3:-3, 4:6] = boxed[3:-3, -6:-4] = True
+    assert writing_size(boxed) == writing_size(ink)
+    assert writing_size(boxed[:, :6]) == 0.0
+    boxed[3:20, 4:6] = False  # as high as letters can be
+    assert writing_size(boxed) > writing_size(ink)
+
+
 @pytest.mark.parametrize("kind", ["nothing", "dash", "dots", "all ink"])
 def test_what_is_no_writing_has_no_size(kind: str) -> None:
     ink = np.full((40, 200), kind == "all ink")

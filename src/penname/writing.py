@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 ROWS = 0.7  # power of the rows in the size, the rest of the stroke: chosen in docs/log.md
+UPRIGHT = 0.8  # share of a column's rows with ink from which it is the side of a box, not writing
 FLAT = 3.0  # rows of writing a stroke's width; a dash or dots have fewer, and are no measure
 
 
@@ -22,6 +23,7 @@ def writing_size(ink: np.ndarray) -> float:
     Args:
         ink: where there is ink (h, w) bool.
     """
+    ink = ink[:, np.count_nonzero(ink, axis=0) < UPRIGHT * len(ink)]
     begun = _begun(ink)  # (h,)
     across = int(begun.sum())
     down = np.count_nonzero(ink[1:] > ink[:-1]) + np.count_nonzero(ink[0])
@@ -48,4 +50,6 @@ def densest_rows(ink: np.ndarray, count: int) -> slice:
 
 def _begun(ink: np.ndarray) -> np.ndarray:
     """Return how many strokes begin in each row of ink (h, w) bool: (h,)."""
+    if not ink.shape[1]:
+        return np.zeros(len(ink), dtype=np.int64)
     return np.asarray((ink[:, 1:] > ink[:, :-1]).sum(axis=1, dtype=np.uint32) + ink[:, 0])
