@@ -431,6 +431,8 @@ def test_a_size_of_writing_that_cannot_be_is_refused() -> None:
         ImageSpec(writing=-1.0)
     with pytest.raises(OptionError, match="they are at least 0 and 1"):
         ImageSpec(slack=0.9)
+    with pytest.raises(OptionError, match="writing is nan"):
+        ImageSpec(writing=float("nan"))
 
 
 def test_a_spec_of_before_takes_writing_as_it_comes() -> None:

@@ -80,7 +80,7 @@ class ImageSpec:
             or self.max_scale <= 0
         ):
             raise OptionError(f"no line image fits {self}; height is at least 8")
-        if self.writing < 0 or self.slack < 1:
+        if not (self.writing >= 0 and self.slack >= 1):  # nan is neither
             raise OptionError(
                 f"writing is {self.writing} and slack {self.slack}; they are at least 0 and 1"
             )
