@@ -16,9 +16,10 @@ FLAT = 3.0  # rows of writing a stroke's width; a dash or dots have fewer, and a
 def writing_size(ink: np.ndarray) -> float:
     """Return how large the writing in a picture is, in pixels; 0 where there is none.
 
-    It is the weighted geometric mean of two lengths that grow with the scale. The rows that strokes begin
-    in, counted by how many do ((sum q)^2 / sum q^2), change little with cut pieces of other lines,
-    which deceive the height of the ink; the width of a stroke is that of any part of it.
+    It is the weighted geometric mean of two lengths that grow with the scale. The rows that
+    strokes begin in, counted by how many do ((sum q)^2 / sum q^2), change little with cut pieces
+    of other lines, which deceive the height of the ink; the width of a stroke is that of any part
+    of it. The sides of a box are left out.
 
     Args:
         ink: where there is ink (h, w) bool.
