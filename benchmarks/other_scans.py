@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from penname.evaluate import EvaluateOptions, evaluate
+from penname.evaluate import evaluate
 from penname.ground_truth.sources import GroundTruth, SourceOptions, read_sources
 from penname.line_image import INK, PAPER, decode
 from penname.recognizer import Recognizer
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Change = Callable[[Image.Image], Image.Image]
+
+
+def paper(picture: Image.Image) -> int:
+    """Return the grey of a picture's paper."""
+    return int(np.percentile(np.asarray(picture), 90))
 
 
 def scaled(picture: Image.Image, times: float) -> Image.Image:
@@ -49,17 +54,16 @@ def tight(picture: Image.Image) -> Image.Image:
 
 def padded(picture: Image.Image, share: float) -> Image.Image:
     """Return the picture with that share of its height in paper on each side."""
-    paper = int(np.percentile(np.asarray(picture), 90))
     more = round(share * picture.height)
-    out = Image.new("L", (picture.width + 2 * more, picture.height + 2 * more), paper)
+    out = Image.new("L", (picture.width + 2 * more, picture.height + 2 * more), paper(picture))
     out.paste(picture, (more, more))
     return out
 
 
 def turned(picture: Image.Image, degrees: float) -> Image.Image:
     """Return the picture turned, on more paper."""
-    paper = int(np.percentile(np.asarray(picture), 90))
-    return picture.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=paper)
+    fill = paper(picture)
+    return picture.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=fill)
 
 
 def shaded(picture: Image.Image) -> Image.Image:
@@ -152,7 +156,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def _scores(recognizer: Recognizer, lines: list[GroundTruth]) -> dict[str, object]:
-    found = evaluate(recognizer, lines, options=EvaluateOptions()).to_json()
+    found = evaluate(recognizer, lines).to_json()
     return {key: found[key] for key in ("n", "exact", "exact_ci", "cer", "cer_ci")}
 
 

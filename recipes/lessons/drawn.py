@@ -22,10 +22,8 @@ LETTERS = "AEILMNRT"
 
 def draw_pack(folder: Path, lines: int, longest: int = 5) -> Pack:
     """Write a pack of drawn random capitals, one in ten for validation."""
-    spec, draw = (
-        ImageSpec(height=16, max_width=96, width_step=32, writing=0.0),
-        np.random.default_rng(1),
-    )
+    spec = ImageSpec(height=16, max_width=96, width_step=32, writing=0.0)
+    draw = np.random.default_rng(1)
     with PackWriter(folder, Alphabet(LETTERS), spec, {}) as pack:
         for i in range(lines):
             text = "".join(draw.choice(list(LETTERS), draw.integers(2, longest + 1)))

@@ -51,6 +51,4 @@ def densest_rows(ink: np.ndarray, count: int) -> slice:
 
 def _begun(ink: np.ndarray) -> np.ndarray:
     """Return how many strokes begin in each row of ink (h, w) bool: (h,)."""
-    if not ink.shape[1]:
-        return np.zeros(len(ink), dtype=np.int64)
-    return np.asarray((ink[:, 1:] > ink[:, :-1]).sum(axis=1, dtype=np.uint32) + ink[:, 0])
+    return np.asarray((ink[:, 1:] > ink[:, :-1]).sum(axis=1, dtype=np.uint32) + ink[:, :1].sum(1))
