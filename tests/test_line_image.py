@@ -246,6 +246,25 @@ def test_a_blank_picture_is_paper(grey: int, spec: ImageSpec) -> None:
     assert (image == PAPER).all()
 
 
+@pytest.mark.parametrize("white_on_black", [False, True])
+def test_a_few_strokes_on_a_large_sheet_are_read_as_alone_and_dirt_is_not(
+    white_on_black: bool,
+) -> None:
+    name = np.full((40, 100), PAPER, dtype=np.uint8)
+    name[10:30, 20:80:12] = 60  # five strokes of 20 pixels: 2.5 % of it, and 0.03 % of the sheet
+    name[10:30, 21:81:12] = 190  # and their grey edges
+    sheet, dirty = np.full((400, 900), PAPER, dtype=np.uint8), np.full((400, 900), PAPER, np.uint8)
+    sheet[180:220, 400:500] = name
+    dirty[200, 400:415] = 0  # 15 pixels
+    alone, lost, nothing = (
+        line_image(255 - each if white_on_black else each, ImageSpec(max_scale=1, writing=0))
+        for each in (name, sheet, dirty)
+    )
+    assert [int((each < INK).sum()) for each in (alone, lost)] == [100, 100]
+    assert alone.min() == lost.min() == 0
+    assert nothing.min() == PAPER
+
+
 def test_the_canvas_depends_on_the_line_alone() -> None:
     widths = {1: 32, 31: 32, 32: 32, 33: 64, 320: 320, 0: 32}
     assert {width: SPEC.canvas_width(width) for width in widths} == widths

@@ -36,6 +36,7 @@ SUFFIXES = (
 MAX_PIXELS = 50_000_000  # a line image is some 0.02 megapixels; a page at 600 dpi is 35
 MIN_SIDE = 4  # pixels; less cannot hold a letter
 MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
+SPECK = 16  # pixels; as few dark ones are dirt
 UNEVEN = 16  # grey levels that paper may differ from end to end before it is evened out
 ENLARGED = 4.0  # times a picture is enlarged for small writing, at most
 SMALLER = 0.88  # scale of the second look at a doubtful line
@@ -221,12 +222,21 @@ def _stretch(low: int, paper: int) -> np.ndarray:
 
 
 def _extent(grey: Grey) -> tuple[int, int, int]:
-    """Return the grey levels of the darkest and lightest 0.2 % and, in the middle, the median."""
+    """Return the grey levels of what is darkest and lightest and, in the middle, the median.
+
+    Darkest are 0.2 % of the pixels, or a tenth of the dark ones where these are few: a short name
+    on a large sheet. Less than `SPECK` of them are no writing.
+    """
     ink = np.compress((grey < PAPER).ravel(), grey)  # most of a crop is white, and is not counted
     counts = np.bincount(ink, minlength=256)
     counts[PAPER] = grey.size - ink.size
-    low, median, high = counts.cumsum().searchsorted(grey.size * np.array([0.002, 0.5, 0.998]))
-    return int(low), int(median), int(high)
+    until = counts.cumsum()
+    paper = int(until.searchsorted(grey.size / 2))
+    dark = int(until[max(0, paper - MIN_CONTRAST)])
+    light = grey.size - int(until[min(PAPER, paper + MIN_CONTRAST)])
+    few = [min(grey.size * 0.002, max(SPECK, each * 0.1)) for each in (dark, light)]
+    low, high = until.searchsorted([few[0], grey.size - few[1]])
+    return int(low), paper, int(high)
 
 
 def _even(grey: Grey) -> Grey:
