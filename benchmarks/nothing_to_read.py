@@ -94,7 +94,7 @@ def main() -> None:
     lines = list(read_sources(arguments.data, SourceOptions()))
     crops = [decode(line.image) for line in lines]
     whole = copy(recognizer)  # untrimmed, so that spans are places in the crop
-    spec = replace(recognizer.model.image, trim="none", writing=0.0)
+    spec = replace(recognizer.model.image, trim="none", writing=0.0, rulings="keep")
     whole.model = replace(recognizer.model, image=spec)
     damaged: dict[str, list[tuple[str | None, Grey]]] = {}
     for line, grey, prediction in zip(lines, crops, whole.read(crops), strict=True):

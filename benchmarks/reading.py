@@ -48,7 +48,9 @@ def kraken() -> Reader:
     import training
 
     network = training.Columns(training.kraken_layers(), 120, 200, 0.5).eval()
-    spec = ImageSpec(height=120, max_width=4000, trim="none", max_scale=8, writing=0.0)
+    spec = ImageSpec(
+        height=120, max_width=4000, trim="none", max_scale=8, writing=0.0, rulings="keep"
+    )
 
     def read(pictures: Sequence[bytes]) -> list[str]:
         torch.set_num_threads(cores())

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-from penname.training.augment import _Draw, _grid, _strokes, _windows, augment
+from penname.training.augment import _Draw, _grid, _rulings, _strokes, _windows, augment
 
 
 def generator(seed: int) -> torch.Generator:
@@ -61,8 +61,8 @@ def test_lines_of_a_batch_are_changed_differently() -> None:
 def test_blank_paper_stays_almost_blank() -> None:
     out = augment(torch.zeros(400, 1, 48, 128), generator(3), 1.0)
     ink = out.mean((1, 2, 3))
-    assert ink.mean() < 0.01
-    assert ink.max() < 0.1
+    assert ink.mean() < 0.015  # rulings are most of it
+    assert ink.max() < 0.2
     assert (ink < 0.002).float().mean() > 0.5
 
 
@@ -72,7 +72,24 @@ def test_text_keeps_its_ink() -> None:
     share = out.sum((1, 2, 3)) / ink.sum((1, 2, 3))
     assert 0.75 < share.mean() < 1.25
     assert (share > 0.25).float().mean() > 0.98  # hardly one is erased
-    assert (share < 2.5).float().mean() > 0.98
+    assert (share < 2.5).float().mean() > 0.96  # rulings are more than the word
+
+
+def test_every_seventh_line_has_rulings_over_its_width_beside_the_middle() -> None:
+    ink = torch.zeros(4000, 1, 48, 192)
+    out = _rulings(ink, _Draw(generator(11), 4000, ink.device))
+    ruled = out[out.amax((1, 2, 3)) > 0]
+    assert 0.11 < len(ruled) / 4000 < 0.17
+    assert ruled.amax((1, 2, 3)).min() >= 0.4
+    along = (ruled > 0).float().mean((1, 3))  # (N, H): the share of each row
+    assert (along.amax(1) > 0.25).float().mean() > 0.9  # dots fill a third at least
+    assert (along.amax(1) == 1).float().mean() > 0.5
+    upright = (ruled > 0).float().sum((1, 2))  # (N, W)
+    sides = upright.amax(1) > 15
+    assert 0.15 < sides.float().mean() < 0.35
+    assert not (along[~sides, 14:34] > 0).any()
+    name = written(200)
+    assert (_rulings(name, _Draw(generator(12), 200, name.device)) >= name).all()
 
 
 def test_strokes_grow_and_fade_by_at_most_a_pixel() -> None:

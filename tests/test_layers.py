@@ -18,7 +18,7 @@ ROOT = Path(penname.__file__).parent
 # From the bottom up. A module may import those above it in this table, and nothing below.
 LAYERS = [
     {"errors"},
-    {"options", "alphabet", "cores", "files", "sorted_keys", "writing"},
+    {"options", "alphabet", "cores", "files", "sorted_keys", "rulings", "writing"},
     {"line_image", "ctc", "lexicon", "metrics", "charts"},
     {"network", "bigrams"},
     {"language", "fingerprint"},

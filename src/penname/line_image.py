@@ -11,6 +11,7 @@ the rest paper. The canvas depends on the line alone, so a line reads the same a
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ from PIL import Image, ImageOps
 
 from penname.errors import ImageError, OptionError
 from penname.options import from_json, option
+from penname.rulings import descent, rulings
 from penname.writing import densest_rows, writing_size
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ class ImageSpec:
         "cut blank sides off, and of pictures higher than a line image blank rows too",
         choices=("none", "sides", "all"),
     )
+    rulings: str = option(
+        "erase", "printed lines and boxes around writing", choices=("erase", "keep")
+    )
     max_scale: float = option(1.25, "largest enlargement; more adds cost but no information")
     width_step: int = option(32, "canvas widths are multiples of this many pixels")
     writing: float = option(
@@ -74,6 +79,8 @@ class ImageSpec:
             raise OptionError(f"fit is {self.fit!r}; choose fit, crop or stretch")
         if self.trim not in ("none", "sides", "all"):
             raise OptionError(f"trim is {self.trim!r}; choose none, sides or all")
+        if self.rulings not in ("erase", "keep"):
+            raise OptionError(f"rulings is {self.rulings!r}; choose erase or keep")
         if (
             self.height < 8
             or self.max_width < self.width_step
@@ -94,12 +101,12 @@ class ImageSpec:
 def stored_spec(values: dict[str, Any]) -> ImageSpec:
     """Return the image spec that was stored with a pack, a run or a model.
 
-    What was made before there was a size of writing has none, and takes it as it comes.
+    What was made before there was a size of writing takes it as it comes, and rulings as well.
 
     Raises:
         OptionError: for a name that an image spec does not know, or a value that it cannot have.
     """
-    return from_json(ImageSpec, {"writing": 0.0} | values)
+    return from_json(ImageSpec, {"writing": 0.0, "rulings": "keep"} | values)
 
 
 def decode(source: Source) -> Grey:
@@ -157,11 +164,9 @@ def _opened(file: str | Path | io.BytesIO) -> Image.Image:
 
 def line_image(grey: Grey, spec: ImageSpec) -> Grey:
     """Return the line image (spec.height, w) uint8 of a grey picture; w is its true width."""
-    grey = _levels(grey)
-    if spec.trim != "none":
-        grey = _trim_sides(grey)
-    if spec.trim == "all":
-        grey = _trim_rows(grey, spec.height)
+    grey = _trimmed(_levels(grey), spec)
+    if spec.rulings == "erase" and (rows_down := descent(grey < INK)) is not None:
+        grey = _trimmed(_without_rulings(grey, rows_down), spec)
     if spec.fit == "crop":
         return _pasted(grey[: spec.height, : spec.max_width], spec.height, spec.max_width, 0)
     if spec.fit == "stretch":
@@ -250,6 +255,13 @@ def _even(grey: Grey) -> Grey:
     return np.asarray(np.minimum(grey * (light.max() / along), PAPER), dtype=np.uint8)
 
 
+def _trimmed(grey: Grey, spec: ImageSpec) -> Grey:
+    """Cut blank sides and rows off, as the image spec has it."""
+    if spec.trim != "none":
+        grey = _trim_sides(grey)
+    return _trim_rows(grey, spec.height) if spec.trim == "all" else grey
+
+
 def _trim_sides(grey: Grey) -> Grey:
     """Cut blank columns off both sides, leaving a margin of a tenth of the height."""
     columns = np.flatnonzero(grey.min(axis=0) < INK)
@@ -269,6 +281,17 @@ def _trim_rows(grey: Grey, least: int) -> Grey:
     missing = max(0, least - (bottom - top))
     top = min(max(0, top - missing // 2), grey.shape[0] - least)
     return grey[top : max(bottom, top + least)]
+
+
+def _without_rulings(grey: Grey, rows_down: int) -> Grey:
+    """Return the picture without rulings of that descent, and turned so that they were level."""
+    found = rulings(grey < INK, rows_down)
+    if not found.any():
+        return grey
+    grey = np.where(found, np.uint8(PAPER), grey)
+    degrees = math.degrees(math.atan2(rows_down, grey.shape[1]))
+    turned = Image.fromarray(grey).rotate(degrees, Image.Resampling.BILINEAR, fillcolor=PAPER)
+    return np.asarray(turned)
 
 
 def _for_writing(grey: Grey, scale: float, spec: ImageSpec) -> Grey:

@@ -1,7 +1,8 @@
 """Augmentation of a whole batch at once, on its device, from a Generator of its own.
 
-One resampling carries slant, rotation, scale, shift and elastic waves; then strokes grow or fade,
-neighbouring lines intrude, parts are hidden, and noise and blur come on top. Ink is 1, paper 0.
+Neighbouring lines intrude and rulings of forms are drawn; one resampling carries slant, rotation,
+scale, shift and elastic waves; then strokes grow or fade, parts are hidden, and blur and noise come
+on top. Ink is 1, paper 0.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def augment(ink: Tensor, generator: torch.Generator, strength: float) -> Tensor:
     if strength <= 0:
         return ink
     draw = _Draw(generator, len(ink), ink.device)
-    ink = _neighbours(ink, draw)
+    ink = _rulings(_neighbours(ink, draw), draw)
     ink = functional.grid_sample(ink, _grid(ink, draw, strength), "bilinear", "zeros", True)
     ink = _strokes(ink, draw)
     ink = _hidden(ink, draw)
@@ -112,7 +113,7 @@ def _windows(ink: Tensor, fold: Callable[[Tensor, Tensor], Tensor], size: int) -
 def _neighbours(ink: Tensor, draw: _Draw) -> Tensor:
     """Let the cut end of another line of the batch stand at the top or bottom edge."""
     height = ink.shape[2]
-    rows = torch.arange(height, device=ink.device).view(1, 1, height, 1)
+    rows, _ = _places(ink)
     depth = draw.uniform(0.04, 0.16) * height * draw.often(0.2)
     other = ink.roll(1, 0).roll(height // 2, 2)  # its middle, where the writing is
     above = draw.often(0.5)
@@ -120,11 +121,33 @@ def _neighbours(ink: Tensor, draw: _Draw) -> Tensor:
     return torch.maximum(ink, other * edge)
 
 
+def _rulings(ink: Tensor, draw: _Draw) -> Tensor:
+    """Draw rulings above or below some lines' writing, whole or dotted, and sides of boxes."""
+    height = ink.shape[2]
+    rows, columns = _places(ink)
+    thick, pitch = draw.uniform(1, 3), draw.uniform(3, 9)
+    top, bottom = draw.uniform(0, 0.25) * height, draw.uniform(0.75, 1) * height
+    above, below = draw.often(0.4), draw.often(0.8)
+    across = ((rows - top).abs() < thick / 2) * above + ((rows - bottom).abs() < thick / 2) * below
+    dots = (columns % pitch < pitch * draw.uniform(0.3, 0.6)) | (draw.often(0.7) > 0)
+    apart = height * torch.exp(draw.uniform(-1, 2))  # from the cells of letters to long boxes
+    sides = (columns - draw.uniform(0, 12)) % apart < thick
+    sides = sides & (rows > top) & (rows < bottom) & (draw.often(0.25) > 0)
+    drawn = torch.maximum(across * dots, sides.float())
+    return torch.maximum(ink, drawn * draw.uniform(0.4, 1) * draw.often(0.15))
+
+
+def _places(ink: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows (1, 1, H, 1) and the columns (1, 1, 1, W) of a batch."""
+    height, width = ink.shape[-2:]
+    rows = torch.arange(height, device=ink.device).view(1, 1, height, 1)
+    return rows, torch.arange(width, device=ink.device).view(1, 1, 1, width)
+
+
 def _hidden(ink: Tensor, draw: _Draw) -> Tensor:
     """Hide a narrow column or a small box, as a blot of paper or of ink."""
     height, width = ink.shape[-2:]
-    rows = torch.arange(height, device=ink.device).view(1, 1, height, 1)
-    columns = torch.arange(width, device=ink.device).view(1, 1, 1, width)
+    rows, columns = _places(ink)
     for share, blot in ((0.25, 0.0), (0.05, 1.0)):
         left, top = draw.uniform(0, width), draw.uniform(-height * 0.3, height)
         box = (columns >= left) & (columns < left + draw.uniform(1, 6))
@@ -134,9 +157,10 @@ def _hidden(ink: Tensor, draw: _Draw) -> Tensor:
 
 
 def _scanned(ink: Tensor, draw: _Draw) -> Tensor:
-    """Blur, sharpen to a threshold, fade, and add grain and specks."""
-    blurred = _windows(ink, torch.add, 3) / 9
-    ink = ink + draw.uniform(0, 0.9) * draw.often(0.4) * (blurred - ink)
+    """Blur as lower resolutions do, sharpen to a threshold, fade, and add grain and specks."""
+    for size, share in ((5, 0.15), (3, 0.4)):
+        blurred = _windows(ink, torch.add, size) / size**2
+        ink = ink + draw.uniform(0, 0.9) * draw.often(share) * (blurred - ink)
     hard = ((ink - draw.uniform(0.25, 0.5)) * 6 + 0.5).clamp(0, 1)
     ink = ink + draw.often(0.25) * (hard - ink)
     ink = ink * (1 - draw.uniform(0.0, 0.6) * draw.often(0.3))

@@ -169,6 +169,7 @@ def load_keras(path: Path, options: KerasOptions) -> tuple[Imported, ImageSpec, 
         max_width=width,
         fit=options.image,
         trim="none",
+        rulings="keep",
         max_scale=float(height),  # Keras enlarges without a limit
         width_step=width,
         writing=0.0,

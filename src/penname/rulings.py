@@ -1,0 +1,163 @@
+"""Rulings: the printed lines and boxes of forms around writing, found in its ink.
+
+A ruling is a straight line of ink, half as long as the picture or longer. It also says how far
+a scan is turned. What crosses letter after letter is no ruling but strikes them out, and stays.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+LONG = 2.0  # times the height of the picture, and half of its width, that a ruling is long
+THICK = 0.12  # of the height that it is thick at most, or three pixels
+STEEP = math.tan(math.radians(3))  # most that it may rise along the picture
+BAR = 2  # pixels in a row at the edge of a ruling that are the bar of a letter, not a step
+UPRIGHT = 0.95  # of the rows between two rulings that the side of a box fills
+STRUCK = 3  # strokes across a line from which it strikes them out
+APART = 0.25  # of the height between two rulings; nearer ones strike out, too
+
+
+def descent(ink: np.ndarray) -> int | None:
+    """Return how many rows the rulings descend from the left edge to the right one.
+
+    None where there are none. Of all descents it is the one with the sharpest rows.
+
+    Args:
+        ink: where there is ink (h, w) bool.
+    """
+    full = np.packbits(ink, axis=1) == 0xFF  # eight columns; a twentieth of the time of runs
+    if 8 * np.count_nonzero(full.any(axis=0)) < _least(ink) / 2:
+        return None
+    flat = _flat_runs(ink)
+    if np.count_nonzero(flat.any(axis=0)) < _least(ink):
+        return None
+    rows, columns = np.nonzero(flat)
+    most = round(STEEP * flat.shape[1])
+    along = columns / flat.shape[1] - 0.5
+
+    def level(rows_down: int) -> np.ndarray:
+        return np.asarray(np.floor(rows - rows_down * along + 0.5 + most), dtype=np.int64)
+
+    def sharp(rows_down: int) -> tuple[int, int]:
+        return int(np.square(np.bincount(level(rows_down))).sum()), -abs(rows_down)
+
+    best = max(range(-most, most + 1), key=sharp)
+    peak = np.bincount(level(best)).argmax()
+    around = np.abs(level(best) - peak) <= 1
+    return best if len(np.unique(columns[around])) >= _least(ink) else None
+
+
+def rulings(ink: np.ndarray, rows_down: int) -> np.ndarray:
+    """Return where rulings and the sides of boxes between them are: (h, w) bool.
+
+    The strokes that cross them are left out, and lines that strike writing out. Their edges, grey
+    or with steps where a scan is turned, are part of them.
+
+    Args:
+        ink: where there is ink (h, w) bool.
+        rows_down: their descent.
+    """
+    flat, ink = (_turned(each, rows_down) for each in (_flat_runs(ink), ink))
+    found = np.zeros_like(ink)
+    lines = _alone(_level(flat, _least(ink)), APART * len(ink))
+    lines = [rows for rows in lines if not _strikes_out(ink, rows)]
+    for rows in lines:
+        columns = np.flatnonzero(flat[rows].any(axis=0))
+        across = slice(max(0, int(columns[0]) - 2), int(columns[-1]) + 3)
+        above, below = (_wider(side) for side in _beside(ink, rows))
+        only = ~(above & below)[across]
+        found[rows, across] = only
+        for edge, met in ((rows.start - 1, above), (rows.stop, below)):
+            if 0 <= edge < len(ink):
+                strokes = ink[edge] & met | _runs(ink[edge], BAR)
+                found[edge, across] = only & ~strokes[across]
+    for upper, lower in pairwise(lines):
+        sides = _wider(ink[upper.stop : lower.start]).mean(axis=0) >= UPRIGHT
+        found[upper.start : lower.stop] |= sides
+    return _turned(found, -rows_down)
+
+
+def _turned(ink: np.ndarray, rows_down: int) -> np.ndarray:
+    """Return ink (h, w) bool turned so that what descends by `rows_down` rows is level.
+
+    By whole pixels: thin lines would fade between two rows.
+    """
+    if not rows_down:
+        return ink
+    height, width = ink.shape
+    row, column = np.ogrid[:height, :width]
+    rows = row + np.floor(rows_down * (column / width - 0.5) + 0.5).astype(np.int64)
+    columns = column - np.floor(rows_down / width * (row - height / 2) + 0.5).astype(np.int64)
+    inside = (rows >= 0) & (rows < height)
+    return np.asarray(inside & ink[rows.clip(0, height - 1), columns.clip(0, width - 1)])
+
+
+def _least(ink: np.ndarray) -> float:
+    """Return how many columns a ruling fills at least."""
+    return float(max(LONG * ink.shape[0], ink.shape[1] / 2))
+
+
+def _flat_runs(ink: np.ndarray) -> np.ndarray:
+    """Return the ink (h, w) bool that lies in runs along a row of a third of the height or more."""
+    return _runs(ink, max(16, len(ink) // 3))
+
+
+def _runs(ink: np.ndarray, length: int) -> np.ndarray:
+    """Return the ink (..., w) bool that lies in runs of `length` or more."""
+    runs, reach = ink.copy(), 1
+    while reach < length:  # where runs of `reach` pixels begin
+        step = min(reach, length - reach)
+        runs[..., :-step] &= runs[..., step:]
+        runs[..., -step:] = False
+        reach += step
+    reach = 1
+    while reach < length:  # and from there their first `reach` pixels
+        step = min(reach, length - reach)
+        runs[..., step:] |= runs[..., :-step].copy()
+        reach += step
+    return runs
+
+
+def _level(flat: np.ndarray, least: float) -> list[slice]:
+    """Return the rows of each level line that is long and thin enough for a ruling."""
+    filled = flat.sum(axis=1) >= least / 8
+    edges = np.flatnonzero(np.diff(filled, prepend=False, append=False))
+    return [
+        slice(int(top), int(bottom))
+        for top, bottom in edges.reshape(-1, 2)
+        if bottom - top <= max(3, THICK * len(flat))
+        and np.count_nonzero(flat[top:bottom].any(axis=0)) >= least
+    ]
+
+
+def _alone(lines: list[slice], apart: float) -> list[slice]:
+    """Return the lines without another one nearer than that many rows."""
+    near = [lower.start - upper.stop < apart for upper, lower in pairwise(lines)]
+    both = zip([False, *near], [*near, False], strict=True)
+    return [rows for rows, each in zip(lines, both, strict=False) if not any(each)]
+
+
+def _beside(ink: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Return where strokes meet a line from above and from below: (w,) bool each."""
+    above, below = rows.start - 2, rows.stop + 1  # the rows next to it may be its own edges
+    none = np.zeros(ink.shape[1], dtype=bool)
+    return (ink[above] if above >= 0 else none, ink[below] if below < len(ink) else none)
+
+
+def _wider(ink: np.ndarray, by: int = 1) -> np.ndarray:
+    """Return ink (..., w) bool and what is at most `by` pixels beside it."""
+    wider = ink.copy()
+    for step in range(1, by + 1):
+        wider[..., step:] |= ink[..., :-step]
+        wider[..., :-step] |= ink[..., step:]
+    return wider
+
+
+def _strikes_out(ink: np.ndarray, rows: slice) -> bool:
+    """Return whether a line goes through writing: several strokes, slanted ones too, cross it."""
+    above, below = (_wider(side, 3) for side in _beside(ink, rows))
+    crossing = np.diff(above & below, prepend=False, append=False)
+    return np.count_nonzero(crossing) // 2 >= STRUCK

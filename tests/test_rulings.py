@@ -1,0 +1,128 @@
+"""Rulings: what counts as one, how far they show a picture to be turned, and what stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from penname.line_image import INK, PAPER, ImageSpec, line_image, stored_spec
+from penname.rulings import _flat_runs, descent, rulings
+
+SPEC = ImageSpec(max_scale=1, writing=0)
+KEEP = ImageSpec(max_scale=1, writing=0, rulings="keep")
+
+
+def written(width: int = 300, height: int = 60) -> Image.Image:
+    """Return a name in the middle of paper."""
+    picture = Image.new("L", (width, height), PAPER)
+    font = ImageFont.load_default(20)
+    ImageDraw.Draw(picture).text((40, height // 2), "MARTHE", 0, font, anchor="lm")
+    return picture
+
+
+def lined(picture: Image.Image, *lines: tuple[int, int, int, int]) -> np.ndarray:
+    """Return the picture (h, w) uint8 with straight lines, two pixels thick."""
+    picture = picture.copy()
+    for line in lines:
+        ImageDraw.Draw(picture).line(line, fill=30, width=2)
+    return np.asarray(picture)
+
+
+@pytest.mark.parametrize("shape", [(5, 40), (1, 90), (50, 90), (61, 200)])
+def test_flat_runs_are_all_runs_of_a_third_of_the_height_and_nothing_else(
+    shape: tuple[int, int],
+) -> None:
+    ink = np.random.default_rng(shape[1]).random(shape) < 0.93
+    length = max(16, shape[0] // 3)
+    expected = np.zeros_like(ink)
+    for row in range(shape[0]):
+        for start in range(shape[1] - length + 1):
+            if ink[row, start : start + length].all():
+                expected[row, start : start + length] = True
+    assert expected.any()
+    assert not expected.all()
+    assert np.array_equal(_flat_runs(ink), expected)
+
+
+@pytest.mark.parametrize("rows_down", [-10, -7, -1, 0, 1, 6, 10])
+def test_rulings_say_how_far_a_picture_is_turned(rows_down: int) -> None:
+    large = Image.new("L", (1200, 320), PAPER)  # four times, so that lines have grey edges
+    for y in (48, 272):
+        ends = -600, y - 4 * rows_down, 1800, y + 4 * rows_down  # beyond both sides
+        ImageDraw.Draw(large).line(ends, fill=0, width=8)
+    name = written(300, 80)
+    box = np.minimum(np.asarray(large.reduce(4)), np.asarray(name))
+    found = descent(box < INK)
+    assert found is not None
+    assert abs(found - rows_down) <= 1
+    # Without them nothing is as wide as the picture: it is trimmed to the name, level now.
+    alone, kept = line_image(np.asarray(name), SPEC), line_image(box, KEEP)
+    assert abs(line_image(box, SPEC).shape[1] - alone.shape[1]) <= 6
+    assert kept.shape[1] > 2 * alone.shape[1]
+
+
+def test_a_box_in_cells_is_taken_out_to_the_last_pixel() -> None:
+    picture = written()
+    box = lined(
+        picture,
+        (4, 8, 295, 8),
+        (4, 52, 295, 52),
+        *((x, 8, x, 52) for x in (5, 150, 200, 250, 294)),
+    )
+    assert np.array_equal(line_image(box, SPEC), line_image(np.asarray(picture), SPEC))
+    assert not np.array_equal(line_image(box, KEEP), line_image(np.asarray(picture), KEEP))
+
+
+def test_a_stroke_that_crosses_a_ruling_stays_whole() -> None:
+    picture = written()
+    ImageDraw.Draw(picture).line((100, 30, 100, 58), 0, 3)  # goes down through it
+    ruled = lined(picture, (0, 48, 299, 48))
+    gone = rulings(ruled < INK, 0)
+    assert not gone[:, 99:102].any()
+    without = np.where(gone, PAPER, ruled)
+    assert (without[30:58, 100] < INK).all()
+    assert np.count_nonzero(gone) > 2 * 280
+    assert np.array_equal(without[:40], np.asarray(picture)[:40])
+
+
+@pytest.mark.parametrize("rows", [(22,), (17, 26), (2, 22)], ids=str)
+def test_what_strikes_a_name_out_stays(rows: tuple[int, ...]) -> None:
+    name = written(120, 44)
+    struck = lined(name, *((10, y, 118, y) for y in rows))
+    assert descent(struck < INK) == 0  # long enough for rulings
+    gone = rulings(struck < INK, 0)
+    assert not gone[6:].any()
+    assert gone.any() == (2 in rows)  # that one is away from the name
+    if 2 not in rows:
+        assert np.array_equal(line_image(struck, SPEC), line_image(struck, KEEP))
+    assert rulings(lined(name, (10, 36, 118, 36)) < INK, 0).any()
+
+
+@pytest.mark.parametrize(
+    "ink",
+    [
+        np.zeros((40, 300), dtype=bool),
+        np.ones((40, 300), dtype=bool),  # all ink
+        np.pad(np.ones((2, 70), dtype=bool), ((20, 18), (100, 130))),  # a dash, shorter than twice
+        np.pad(np.ones((2, 140), dtype=bool), ((20, 18), (0, 160))),  # shorter than half as wide
+        np.pad(np.ones((9, 300), dtype=bool), ((20, 11), (0, 0))),  # thick
+        np.asarray(written()) < INK,
+    ],
+    ids=["blank", "black", "dash", "short", "thick", "name"],
+)
+def test_what_is_no_ruling(ink: np.ndarray) -> None:
+    assert not rulings(ink, 0).any()
+
+
+def test_paper_with_nothing_but_a_ruling_is_blank() -> None:
+    ruled = lined(Image.new("L", (300, 50), PAPER), (0, 40, 299, 40))
+    assert line_image(ruled, SPEC).min() == PAPER
+    assert line_image(ruled, KEEP).min() < INK
+
+
+def test_specs_of_before_keep_rulings() -> None:
+    assert stored_spec({"height": 48, "writing": 0.2}) == ImageSpec(
+        height=48, writing=0.2, rulings="keep"
+    )
+    assert stored_spec({"rulings": "erase", "writing": 0.2}) == ImageSpec(writing=0.2)
