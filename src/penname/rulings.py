@@ -160,4 +160,4 @@ def _strikes_out(ink: np.ndarray, rows: slice) -> bool:
     """Return whether a line goes through writing: several strokes, slanted ones too, cross it."""
     above, below = (_wider(side, 3) for side in _beside(ink, rows))
     crossing = np.diff(above & below, prepend=False, append=False)
-    return np.count_nonzero(crossing) // 2 >= STRUCK
+    return bool(np.count_nonzero(crossing) // 2 >= STRUCK)

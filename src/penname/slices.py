@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penname.alphabet import without_accents
+from penname.writing import stroke_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,19 +122,9 @@ def look(grey: Grey) -> Look | None:
         width=grey.shape[1],
         height=grey.shape[0],
         contrast=float(away[ink].mean()) if ink.any() else 0.0,
-        stroke=_stroke(ink),
+        stroke=stroke_width(ink),
         printed_label=bool(printed.any()),
     )
-
-
-def _stroke(ink: np.ndarray) -> float:
-    """Return the mean width of strokes, from their area and the edges of their pixels.
-
-    A stroke much longer than wide, in any direction, has 8 / pi edges a pixel of length.
-    """
-    padded = np.pad(ink, 1)
-    edges = sum(int((np.diff(padded.astype(np.int8), axis=axis) != 0).sum()) for axis in (0, 1))
-    return float(ink.sum() * 8 / np.pi / max(edges, 1))
 
 
 def _printed(

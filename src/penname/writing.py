@@ -6,11 +6,14 @@ it was trained on. So a line image is drawn for its writing, not for the picture
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 ROWS = 0.7  # power of the rows in the size, the rest of the stroke: chosen in docs/log.md
+WIDTH = math.pi / 2  # what a stroke's width counts in it
 UPRIGHT = 0.8  # share of a column's rows with ink from which it is the side of a box, not writing
-FLAT = 3.0  # rows of writing a stroke's width; a dash or dots have fewer, and are no measure
+FLAT = 3.0  # rows a stroke's width, so counted; a dash or dots have fewer, and are no measure
 
 
 def writing_size(ink: np.ndarray) -> float:
@@ -28,13 +31,28 @@ def writing_size(ink: np.ndarray) -> float:
     if upright.any():  # few pictures have any, and to choose columns takes as long as all the rest
         ink = ink[:, ~upright]
     begun = _begun(ink)  # (h,)
-    across = int(begun.sum())
-    down = np.count_nonzero(ink[1:] > ink[:-1]) + np.count_nonzero(ink[0])
-    if not across:
+    if not begun.any():
         return 0.0
-    stroke = 2 * np.count_nonzero(ink) / (across + down)
-    rows = across**2 / float(np.square(begun, dtype=np.float64).sum())
+    stroke = WIDTH * _stroke_width(ink, begun)
+    rows = float(begun.sum()) ** 2 / float(np.square(begun, dtype=np.float64).sum())
     return float(stroke ** (1 - ROWS) * rows**ROWS) if rows >= FLAT * stroke else 0.0
+
+
+def stroke_width(ink: np.ndarray) -> float:
+    """Return the mean width of strokes in pixels, from their area and edges; 0 where there is none.
+
+    A stroke much longer than wide, in any direction, has 4 / pi edges a pixel of length on the
+    sides where it begins.
+
+    Args:
+        ink: where there is ink (h, w) bool.
+    """
+    return _stroke_width(ink, _begun(ink))
+
+
+def _stroke_width(ink: np.ndarray, begun: np.ndarray) -> float:
+    edges = int(begun.sum()) + np.count_nonzero(ink[1:] > ink[:-1]) + np.count_nonzero(ink[0])
+    return float(np.count_nonzero(ink)) * 4 / math.pi / max(int(edges), 1)
 
 
 def densest_rows(ink: np.ndarray, count: int) -> slice:
