@@ -157,10 +157,9 @@ def _hidden(ink: Tensor, draw: _Draw) -> Tensor:
 
 
 def _scanned(ink: Tensor, draw: _Draw) -> Tensor:
-    """Blur as lower resolutions do, sharpen to a threshold, fade, and add grain and specks."""
-    for size, share in ((5, 0.15), (3, 0.4)):
-        blurred = _windows(ink, torch.add, size) / size**2
-        ink = ink + draw.uniform(0, 0.9) * draw.often(share) * (blurred - ink)
+    """Blur, sharpen to a threshold, fade, and add grain and specks."""
+    blurred = _windows(ink, torch.add, 3) / 9
+    ink = ink + draw.uniform(0, 0.9) * draw.often(0.4) * (blurred - ink)
     hard = ((ink - draw.uniform(0.25, 0.5)) * 6 + 0.5).clamp(0, 1)
     ink = ink + draw.often(0.25) * (hard - ink)
     ink = ink * (1 - draw.uniform(0.0, 0.6) * draw.often(0.3))
