@@ -100,6 +100,18 @@ def ruled(picture: Image.Image, *, box: bool = False, longer: float = 0) -> Imag
     return out
 
 
+def in_cells(picture: Image.Image) -> Image.Image:
+    """Return the picture in a box, with a side in the middle of each gap between letters."""
+    blank = (np.asarray(padded(picture, 0.25)) >= INK).all(axis=0)
+    gaps = np.flatnonzero(np.diff(blank, prepend=True, append=True))[1:-1].reshape(-1, 2)
+    out, edge = ruled(picture, box=True), picture.height // 8
+    for left, right in gaps:
+        if 3 <= right - left <= picture.height:
+            x = (left + right) // 2
+            ImageDraw.Draw(out).line((x, edge, x, out.height - edge), fill=40, width=2)
+    return out
+
+
 def on_a_ruling(picture: Image.Image) -> Image.Image:
     """Return the picture with a ruling where most strokes of its writing end."""
     out = picture.copy()
@@ -134,6 +146,7 @@ CHANGES: dict[str, Change] = {
     "on a ruling": on_a_ruling,
     "in a box": partial(ruled, box=True),
     "in a box twice as long": partial(ruled, box=True, longer=1),
+    "in a cell for each letter": in_cells,
     "in a box, turned by 1 degree": after(partial(ruled, box=True), partial(turned, degrees=1)),
     "in a box, turned by -2 degrees": after(partial(ruled, box=True), partial(turned, degrees=-2)),
 }

@@ -74,6 +74,15 @@ def test_a_box_in_cells_is_taken_out_to_the_last_pixel() -> None:
     assert not np.array_equal(line_image(box, KEEP), line_image(np.asarray(picture), KEEP))
 
 
+def test_a_box_may_be_short_when_it_is_closed() -> None:
+    name = written(400)  # a box of 110 pixels in 400, less than twice as long as high
+    above, below, *sides = (30, 6, 139, 6), (30, 52, 139, 52), (31, 6, 31, 52), (138, 6, 138, 52)
+    box = lined(name, above, below, *sides) < INK
+    assert np.array_equal(box & ~rulings(box, 0), np.asarray(name) < INK)
+    for lines in ((above, below), (above, below, sides[0]), (above, *sides)):
+        assert not rulings(lined(name, *lines) < INK, 0).any()
+
+
 def test_a_stroke_that_crosses_a_ruling_stays_whole() -> None:
     picture = written()
     ImageDraw.Draw(picture).line((100, 30, 100, 58), 0, 3)  # goes down through it

@@ -1,7 +1,8 @@
 """Rulings: the printed lines and boxes of forms around writing, found in its ink.
 
-A ruling is a straight line of ink, half as long as the picture or longer. It also says how far
-a scan is turned. What crosses letter after letter is no ruling but strikes them out, and stays.
+A ruling is a straight line of ink, half as long as the picture or longer, or the upper or lower
+side of a box. It also says how far a scan is turned. What crosses letter after letter is no ruling
+but strikes them out, and stays.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-LONG = 2.0  # times the height of the picture, and half of its width, that a ruling is long
+LONG = 2.0  # times the height of the picture, and half of its width, that it is long without a box
 THICK = 0.12  # of the height that it is thick at most, or three pixels
 STEEP = math.tan(math.radians(3))  # most that it may rise along the picture
 POINTS = 20_000  # of the ink that the descent is sought with, at most
@@ -30,10 +31,10 @@ def descent(ink: np.ndarray) -> int | None:
         ink: where there is ink (h, w) bool.
     """
     full = np.packbits(ink, axis=1) == 0xFF  # eight columns; a twentieth of the time of runs
-    if 8 * np.count_nonzero(full.any(axis=0)) < _least(ink) / 2:
+    if 8 * np.count_nonzero(full.any(axis=0)) < len(ink) / 2:
         return None
     flat = _flat_runs(ink)
-    if np.count_nonzero(flat.any(axis=0)) < _least(ink):
+    if np.count_nonzero(flat.any(axis=0)) < len(ink):
         return None
     points = np.argwhere(flat)
     points = points[:: 1 + len(points) // POINTS]  # a page of ink has millions
@@ -44,7 +45,7 @@ def descent(ink: np.ndarray) -> int | None:
         return int(np.square(np.bincount(rows)).sum()), -abs(rows_down)
 
     best = max(range(-most, most + 1), key=sharp)
-    return best if _level(_turned(flat, best), _least(ink)) else None
+    return best if _level(_turned(flat, best)) else None
 
 
 def rulings(ink: np.ndarray, rows_down: int) -> np.ndarray:
@@ -59,11 +60,13 @@ def rulings(ink: np.ndarray, rows_down: int) -> np.ndarray:
     """
     flat, ink = (_turned(each, rows_down) for each in (_flat_runs(ink), ink))
     found = np.zeros_like(ink)
-    lines = _alone(_level(flat, _least(ink)), APART * len(ink))
+    lines = _alone(_level(flat), APART * len(ink))
     lines = [rows for rows in lines if not _strikes_out(ink, rows)]
+    boxes = [box for box in pairwise(lines) if _closed(flat, ink, *box)]
+    lines = [rows for rows in lines if _long(flat, rows) or any(rows in box for box in boxes)]
     for rows in lines:
-        columns = np.flatnonzero(flat[rows].any(axis=0))
-        across = slice(max(0, int(columns[0]) - 2), int(columns[-1]) + 3)
+        first, last = _ends(flat, rows)
+        across = slice(max(0, first - 2), last + 3)
         above, below = (_wider(side) for side in _beside(ink, rows))
         only = ~(above & below)[across]
         found[rows, across] = only
@@ -72,8 +75,7 @@ def rulings(ink: np.ndarray, rows_down: int) -> np.ndarray:
                 strokes = ink[edge] & met | _runs(ink[edge], BAR)
                 found[edge, across] = only & ~strokes[across]
     for upper, lower in pairwise(lines):
-        sides = _wider(ink[upper.stop : lower.start]).mean(axis=0) >= UPRIGHT
-        found[upper.start : lower.stop] |= sides
+        found[upper.start : lower.stop] |= _sides(ink, upper, lower)
     return _turned(found, -rows_down)
 
 
@@ -97,11 +99,6 @@ def _fall(column: np.ndarray, rows_down: int, width: int) -> np.ndarray:
     return np.asarray(np.floor(rows_down * (column / width - 0.5) + 0.5), dtype=np.int64)
 
 
-def _least(ink: np.ndarray) -> float:
-    """Return how many columns a ruling fills at least."""
-    return float(max(LONG * ink.shape[0], ink.shape[1] / 2))
-
-
 def _flat_runs(ink: np.ndarray) -> np.ndarray:
     """Return the ink (h, w) bool that lies in runs along a row of a third of the height or more."""
     return _runs(ink, max(16, len(ink) // 3))
@@ -123,16 +120,39 @@ def _runs(ink: np.ndarray, length: int) -> np.ndarray:
     return runs
 
 
-def _level(flat: np.ndarray, least: float) -> list[slice]:
-    """Return the rows of each level line that is long and thin enough for a ruling."""
-    filled = flat.sum(axis=1) >= least / 8
+def _level(flat: np.ndarray) -> list[slice]:
+    """Return the rows of each level line as long as the picture is high, and thin."""
+    filled = flat.sum(axis=1) >= len(flat) / 8
     edges = np.flatnonzero(np.diff(filled, prepend=False, append=False))
     return [
         slice(int(top), int(bottom))
         for top, bottom in edges.reshape(-1, 2)
         if bottom - top <= max(3, THICK * len(flat))
-        and np.count_nonzero(flat[top:bottom].any(axis=0)) >= least
+        and np.count_nonzero(flat[top:bottom].any(axis=0)) >= len(flat)
     ]
+
+
+def _ends(flat: np.ndarray, rows: slice) -> tuple[int, int]:
+    """Return the first and the last column of a line."""
+    columns = np.flatnonzero(flat[rows].any(axis=0))
+    return int(columns[0]), int(columns[-1])
+
+
+def _long(flat: np.ndarray, rows: slice) -> bool:
+    """Return whether a line is long enough for a ruling without a box."""
+    columns = np.count_nonzero(flat[rows].any(axis=0))
+    return bool(columns >= max(LONG * len(flat), flat.shape[1] / 2))
+
+
+def _sides(ink: np.ndarray, upper: slice, lower: slice) -> np.ndarray:
+    """Return the columns where ink stands upright from one line to the next: (w,) bool."""
+    return np.asarray(_wider(ink[upper.stop : lower.start]).mean(axis=0) >= UPRIGHT)
+
+
+def _closed(flat: np.ndarray, ink: np.ndarray, upper: slice, lower: slice) -> bool:
+    """Return whether two lines and sides at all their ends are a box."""
+    ends = [*_ends(flat, upper), *_ends(flat, lower)]
+    return bool(_wider(_sides(ink, upper, lower), 2)[ends].all())
 
 
 def _alone(lines: list[slice], apart: float) -> list[slice]:
