@@ -3,10 +3,10 @@
     python benchmarks/other_scans.py --model names --data verified.parquet [--every 3]
 
 Each picture is drawn at another resolution, cut to its ink, given blank rows and sides, turned,
-shaded, made pale, blurred, compressed, put above and on a ruling and into a box. It is read by the
-model as it is and by the same model without the rules that bring writing to one size and take
-rulings out (`writing` of its image spec 0, `rulings` keep). Exact match and character error rate
-in per cent, with 95 % intervals.
+shaded, made pale, blurred, compressed, put above and on a ruling, into a box and into cells. It is
+read by the model as it is and by the same model without the rules that bring writing to one size
+and take rulings out (`writing` of its image spec 0, `rulings` keep). Exact match and character
+error rate in per cent, with 95 % intervals.
 """
 
 from __future__ import annotations
