@@ -20,7 +20,7 @@ fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 devices=$(printf -- '--device %s ' $DEVICES)
 if [ "$START" = latin ]; then
-  preset=latin start=latin lines=(--height 64 --trim sides --max-width 2688 --width-step 64 --writing 0.22 --slack 1.15 --rulings keep)
+  preset=latin start=latin lines=(--height 64 --trim sides --max-width 2688 --width-step 64 --writing 0.22 --slack 1.15 --rulings boxes)
 else
   preset=names start=$out/start lines=()
 fi

@@ -24,7 +24,7 @@ mkdir -p "$out/second"
 
 network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
   local size=(--height "$2" --trim sides --max-width $((42 * $2)) --width-step 64
-    --writing 0.22 --slack 1.15 --rulings keep)
+    --writing 0.22 --slack 1.15 --rulings boxes)
   local lines=("${size[@]}" --alphabet "$(cat "$here/latin/alphabet.txt")") name
   [ -e "$1/synthetic" ] ||
     penname synth --look lines --text "$out/ink/corpus.txt" --data "$out/ink" --lines "$SYNTHETIC" --seed "$2" \

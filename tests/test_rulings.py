@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -72,6 +74,11 @@ def test_a_box_in_cells_is_taken_out_to_the_last_pixel() -> None:
     )
     assert np.array_equal(line_image(box, SPEC), line_image(np.asarray(picture), SPEC))
     assert not np.array_equal(line_image(box, KEEP), line_image(np.asarray(picture), KEEP))
+    ruled = lined(picture, (4, 8, 295, 8), (4, 52, 295, 52), (150, 8, 150, 52))  # its ends are open
+    boxes = replace(SPEC, rulings="boxes")
+    assert np.array_equal(line_image(box, boxes), line_image(box, SPEC))
+    assert np.array_equal(line_image(ruled, boxes), line_image(ruled, KEEP))
+    assert np.array_equal(line_image(ruled, SPEC), line_image(box, SPEC))
 
 
 def test_a_box_may_be_short_when_it_is_closed() -> None:

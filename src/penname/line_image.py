@@ -65,7 +65,9 @@ class ImageSpec:
         choices=("none", "sides", "all"),
     )
     rulings: str = option(
-        "erase", "printed lines and boxes around writing", choices=("erase", "keep")
+        "erase",
+        "printed lines and boxes around writing: erase all, closed boxes alone, or none",
+        choices=("erase", "boxes", "keep"),
     )
     max_scale: float = option(1.25, "largest enlargement; more adds cost but no information")
     width_step: int = option(32, "canvas widths are multiples of this many pixels")
@@ -79,8 +81,8 @@ class ImageSpec:
             raise OptionError(f"fit is {self.fit!r}; choose fit, crop or stretch")
         if self.trim not in ("none", "sides", "all"):
             raise OptionError(f"trim is {self.trim!r}; choose none, sides or all")
-        if self.rulings not in ("erase", "keep"):
-            raise OptionError(f"rulings is {self.rulings!r}; choose erase or keep")
+        if self.rulings not in ("erase", "boxes", "keep"):
+            raise OptionError(f"rulings is {self.rulings!r}; choose erase, boxes or keep")
         if (
             self.height < 8
             or self.max_width < self.width_step
@@ -165,8 +167,9 @@ def _opened(file: str | Path | io.BytesIO) -> Image.Image:
 def line_image(grey: Grey, spec: ImageSpec) -> Grey:
     """Return the line image (spec.height, w) uint8 of a grey picture; w is its true width."""
     grey = _trimmed(_levels(grey), spec)
-    if spec.rulings == "erase" and (rows_down := descent(grey < INK)) is not None:
-        grey = _trimmed(_without_rulings(grey, rows_down), spec)
+    if spec.rulings != "keep" and (rows_down := descent(grey < INK)) is not None:
+        without = _without_rulings(grey, rows_down, boxes_alone=spec.rulings == "boxes")
+        grey = _trimmed(without, spec)
     if spec.fit == "crop":
         return _pasted(grey[: spec.height, : spec.max_width], spec.height, spec.max_width, 0)
     if spec.fit == "stretch":
@@ -283,9 +286,9 @@ def _trim_rows(grey: Grey, least: int) -> Grey:
     return grey[top : max(bottom, top + least)]
 
 
-def _without_rulings(grey: Grey, rows_down: int) -> Grey:
+def _without_rulings(grey: Grey, rows_down: int, *, boxes_alone: bool) -> Grey:
     """Return the picture without rulings of that descent, and turned so that they were level."""
-    found = rulings(grey < INK, rows_down)
+    found = rulings(grey < INK, rows_down, boxes_alone=boxes_alone)
     if not found.any():
         return grey
     grey = np.where(found, np.uint8(PAPER), grey)

@@ -48,7 +48,7 @@ def descent(ink: np.ndarray) -> int | None:
     return best if _level(_turned(flat, best)) else None
 
 
-def rulings(ink: np.ndarray, rows_down: int) -> np.ndarray:
+def rulings(ink: np.ndarray, rows_down: int, *, boxes_alone: bool = False) -> np.ndarray:
     """Return where rulings and the sides of boxes between them are: (h, w) bool.
 
     The strokes that cross them are left out, and lines that strike writing out. Their edges, grey
@@ -57,13 +57,15 @@ def rulings(ink: np.ndarray, rows_down: int) -> np.ndarray:
     Args:
         ink: where there is ink (h, w) bool.
         rows_down: their descent.
+        boxes_alone: leave out all but closed boxes, which no writing stands on.
     """
     flat, ink = (_turned(each, rows_down) for each in (_flat_runs(ink), ink))
     found = np.zeros_like(ink)
     lines = _alone(_level(flat), APART * len(ink))
     lines = [rows for rows in lines if not _strikes_out(ink, rows)]
     boxes = [box for box in pairwise(lines) if _closed(flat, ink, *box)]
-    lines = [rows for rows in lines if _long(flat, rows) or any(rows in box for box in boxes)]
+    single = [] if boxes_alone else [rows for rows in lines if _long(flat, rows)]
+    lines = [rows for rows in lines if rows in single or any(rows in box for box in boxes)]
     for rows in lines:
         first, last = _ends(flat, rows)
         across = slice(max(0, first - 2), last + 3)
