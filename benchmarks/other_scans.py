@@ -147,6 +147,7 @@ CHANGES: dict[str, Change] = {
     "in a box": partial(ruled, box=True),
     "in a box twice as long": partial(ruled, box=True, longer=1),
     "in a cell for each letter": in_cells,
+    "in cells, turned by 1.5 degrees": after(in_cells, partial(turned, degrees=1.5)),
     "in a box, turned by 1 degree": after(partial(ruled, box=True), partial(turned, degrees=1)),
     "in a box, turned by -2 degrees": after(partial(ruled, box=True), partial(turned, degrees=-2)),
 }

@@ -81,6 +81,18 @@ def test_a_box_in_cells_is_taken_out_to_the_last_pixel() -> None:
     assert np.array_equal(line_image(ruled, SPEC), line_image(box, SPEC))
 
 
+def test_cells_of_a_turned_scan_leave_no_grey_edges() -> None:
+    cells = [(x, 8, x, 52) for x in (5, 28, 130, 180, 240, 294)]
+    box = Image.fromarray(lined(written(), (4, 8, 295, 8), (4, 52, 295, 52), *cells))
+    scan = np.asarray(box.rotate(1.5, Image.Resampling.BICUBIC, expand=True, fillcolor=PAPER))
+    found = descent(scan < INK)
+    assert found == -8  # 300 pixels at 1.5 degrees: 7.9 rows
+    left = np.where(rulings(scan < INK, found), PAPER, scan)
+    beside = left[:, 150:]  # of the name
+    assert np.count_nonzero(scan[:, 150:] < PAPER) > 1000
+    assert np.count_nonzero(beside < 224) < 10
+
+
 def test_a_box_may_be_short_when_it_is_closed() -> None:
     name = written(400)  # a box of 110 pixels in 400, less than twice as long as high
     above, below, *sides = (30, 6, 139, 6), (30, 52, 139, 52), (31, 6, 31, 52), (138, 6, 138, 52)

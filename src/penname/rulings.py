@@ -77,7 +77,8 @@ def rulings(ink: np.ndarray, rows_down: int, *, boxes_alone: bool = False) -> np
                 strokes = ink[edge] & met | _runs(ink[edge], BAR)
                 found[edge, across] = only & ~strokes[across]
     for upper, lower in pairwise(lines):
-        found[upper.start : lower.stop] |= _sides(ink, upper, lower)
+        sides, rows = _sides(ink, upper, lower), slice(upper.start, lower.stop)
+        found[rows] |= sides | _wider(sides) & ~ink[rows]
     return _turned(found, -rows_down)
 
 
