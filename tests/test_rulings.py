@@ -81,6 +81,16 @@ def test_a_box_in_cells_is_taken_out_to_the_last_pixel() -> None:
     assert np.array_equal(line_image(ruled, SPEC), line_image(box, SPEC))
 
 
+def test_the_columns_of_a_table_do_not_strike_its_rows_out() -> None:
+    picture = written()
+    columns = [(x, 0, x, 59) for x in (5, 28, 130, 180, 240, 294)]  # beyond both rows
+    table = lined(picture, (4, 8, 295, 8), (4, 52, 295, 52), *columns)
+    left = np.where(rulings(table < INK, 0), PAPER, table)
+    assert np.array_equal(left[10:50], np.asarray(picture)[10:50])
+    name = lined(picture, *((x, 0, x, 59) for x in range(40, 130, 8)), (4, 30, 295, 30))
+    assert not rulings(name < INK, 0).any()  # one line, and what crosses it is no column
+
+
 def test_cells_of_a_turned_scan_leave_no_grey_edges() -> None:
     cells = [(x, 8, x, 52) for x in (5, 28, 130, 180, 240, 294)]
     box = Image.fromarray(lined(written(), (4, 8, 295, 8), (4, 52, 295, 52), *cells))

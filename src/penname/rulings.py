@@ -62,7 +62,10 @@ def rulings(ink: np.ndarray, rows_down: int, *, boxes_alone: bool = False) -> np
     flat, ink = (_turned(each, rows_down) for each in (_flat_runs(ink), ink))
     found = np.zeros_like(ink)
     lines = _alone(_level(flat), APART * len(ink))
-    lines = [rows for rows in lines if not _strikes_out(ink, rows)]
+    strokes = ink.copy()
+    for upper, lower in pairwise(lines):  # the columns of a table go on beyond its rows
+        strokes &= ~_wider(_sides(ink, upper, lower))
+    lines = [rows for rows in lines if not _strikes_out(strokes, rows)]
     boxes = [box for box in pairwise(lines) if _closed(flat, ink, *box)]
     single = [] if boxes_alone else [rows for rows in lines if _long(flat, rows)]
     lines = [rows for rows in lines if rows in single or any(rows in box for box in boxes)]
@@ -183,6 +186,6 @@ def _wider(ink: np.ndarray, by: int = 1) -> np.ndarray:
 
 def _strikes_out(ink: np.ndarray, rows: slice) -> bool:
     """Return whether a line goes through writing: several strokes, slanted ones too, cross it."""
-    above, below = (_wider(side, 3) for side in _beside(ink, rows))
-    crossing = np.diff(above & below, prepend=False, append=False)
+    above, below = _beside(ink, rows)
+    crossing = np.diff(above & _wider(below, 3), prepend=False, append=False)
     return bool(np.count_nonzero(crossing) // 2 >= STRUCK)
