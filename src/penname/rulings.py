@@ -61,14 +61,7 @@ def rulings(ink: np.ndarray, rows_down: int, *, boxes_alone: bool = False) -> np
     """
     flat, ink = (_turned(each, rows_down) for each in (_flat_runs(ink), ink))
     found = np.zeros_like(ink)
-    lines = _alone(_level(flat), APART * len(ink))
-    strokes = ink.copy()
-    for upper, lower in pairwise(lines):  # the columns of a table go on beyond its rows
-        strokes &= ~_wider(_sides(ink, upper, lower))
-    lines = [rows for rows in lines if not _strikes_out(strokes, rows)]
-    boxes = [box for box in pairwise(lines) if _closed(flat, ink, *box)]
-    single = [] if boxes_alone else [rows for rows in lines if _long(flat, rows)]
-    lines = [rows for rows in lines if rows in single or any(rows in box for box in boxes)]
+    lines = _lines(flat, ink, boxes_alone=boxes_alone)
     for rows in lines:
         first, last = _ends(flat, rows)
         across = slice(max(0, first - 2), last + 3)
@@ -77,8 +70,8 @@ def rulings(ink: np.ndarray, rows_down: int, *, boxes_alone: bool = False) -> np
         found[rows, across] = only
         for edge, met in ((rows.start - 1, above), (rows.stop, below)):
             if 0 <= edge < len(ink):
-                strokes = ink[edge] & met | _runs(ink[edge], BAR)
-                found[edge, across] = only & ~strokes[across]
+                letters = ink[edge] & met | _runs(ink[edge], BAR)
+                found[edge, across] = only & ~letters[across]
     for upper, lower in pairwise(lines):
         sides, rows = _sides(ink, upper, lower), slice(upper.start, lower.stop)
         found[rows] |= sides | _wider(sides) & ~ink[rows]
@@ -124,6 +117,18 @@ def _runs(ink: np.ndarray, length: int) -> np.ndarray:
         runs[..., step:] |= runs[..., :-step].copy()
         reach += step
     return runs
+
+
+def _lines(flat: np.ndarray, ink: np.ndarray, *, boxes_alone: bool) -> list[slice]:
+    """Return the rows of each level line that is a ruling or the side of a closed box."""
+    lines = _alone(_level(flat), APART * len(ink))
+    strokes = ink.copy()
+    for upper, lower in pairwise(lines):  # the columns of a table go on beyond its rows
+        strokes &= ~_wider(_sides(ink, upper, lower))
+    lines = [rows for rows in lines if not _strikes_out(strokes, rows)]
+    boxes = [box for box in pairwise(lines) if _closed(flat, ink, *box)]
+    single = [] if boxes_alone else [rows for rows in lines if _long(flat, rows)]
+    return [rows for rows in lines if rows in single or any(rows in box for box in boxes)]
 
 
 def _level(flat: np.ndarray) -> list[slice]:
