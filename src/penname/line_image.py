@@ -167,9 +167,9 @@ def _opened(file: str | Path | io.BytesIO) -> Image.Image:
 def line_image(grey: Grey, spec: ImageSpec) -> Grey:
     """Return the line image (spec.height, w) uint8 of a grey picture; w is its true width."""
     grey = _trimmed(_levels(grey), spec)
-    if spec.rulings != "keep" and (rows_down := descent(grey < INK)) is not None:
-        without = _without_rulings(grey, rows_down, boxes_alone=spec.rulings == "boxes")
-        grey = _trimmed(without, spec)
+    if spec.rulings != "keep":
+        without = _without_rulings(grey, boxes_alone=spec.rulings == "boxes")
+        grey = grey if without is grey else _trimmed(without, spec)
     if spec.fit == "crop":
         return _pasted(grey[: spec.height, : spec.max_width], spec.height, spec.max_width, 0)
     if spec.fit == "stretch":
@@ -286,9 +286,13 @@ def _trim_rows(grey: Grey, least: int) -> Grey:
     return grey[top : max(bottom, top + least)]
 
 
-def _without_rulings(grey: Grey, rows_down: int, *, boxes_alone: bool) -> Grey:
-    """Return the picture without rulings of that descent, and turned so that they were level."""
-    found = rulings(grey < INK, rows_down, boxes_alone=boxes_alone)
+def _without_rulings(grey: Grey, *, boxes_alone: bool) -> Grey:
+    """Return the picture without rulings, turned so that they were level; itself without any."""
+    ink = grey < INK
+    rows_down = descent(ink)
+    if rows_down is None:
+        return grey
+    found = rulings(ink, rows_down, boxes_alone=boxes_alone)
     if not found.any():
         return grey
     grey = np.where(found, np.uint8(PAPER), grey)
