@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from penname.errors import OptionError
-from penname.options import add_flags, from_flags, from_json, option, to_json
+from penname.options import add_flags, check_choices, from_flags, from_json, option, to_json
 
 
 @dataclass(frozen=True)
@@ -86,3 +86,14 @@ def test_json_gives_the_options_back() -> None:
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(OptionError, match=r"option max_with; known: rate, max_width, fit"):
         from_json(Options, {"max_with": 3})
+
+
+def test_a_value_must_be_one_of_its_choices() -> None:
+    @dataclass(frozen=True)
+    class Pen:
+        ink: str = option("blue", "its ink", choices=("blue", "black", "red"))
+        width: float = option(0.5, "its width")
+
+    check_choices(Pen(ink="red", width=7))
+    with pytest.raises(OptionError, match=r"^ink is 'green'; choose blue, black or red$"):
+        check_choices(Pen(ink="green"))

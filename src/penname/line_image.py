@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from penname.errors import ImageError, OptionError
-from penname.options import from_json, option
+from penname.options import check_choices, from_json, option
 from penname.rulings import descent, rulings
 from penname.writing import densest_rows, writing_size
 
@@ -77,12 +77,7 @@ class ImageSpec:
     slack: float = option(1.3, "times that it may be larger or smaller")
 
     def __post_init__(self) -> None:
-        if self.fit not in ("fit", "crop", "stretch"):
-            raise OptionError(f"fit is {self.fit!r}; choose fit, crop or stretch")
-        if self.trim not in ("none", "sides", "all"):
-            raise OptionError(f"trim is {self.trim!r}; choose none, sides or all")
-        if self.rulings not in ("erase", "boxes", "keep"):
-            raise OptionError(f"rulings is {self.rulings!r}; choose erase, boxes or keep")
+        check_choices(self)
         if (
             self.height < 8
             or self.max_width < self.width_step

@@ -24,6 +24,19 @@ def option(default: Any, text: str, *, choices: tuple[str, ...] | None = None) -
     return dataclasses.field(default=default, metadata={"help": text, "choices": choices})
 
 
+def check_choices(options: Any) -> None:
+    """Check that each option with choices has one of them.
+
+    Raises:
+        OptionError: it has another value.
+    """
+    for field in dataclasses.fields(options):
+        choices, value = field.metadata["choices"], getattr(options, field.name)
+        if choices and value not in choices:
+            known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            raise OptionError(f"{field.name} is {value!r}; choose {known}")
+
+
 def add_flags(parser: argparse.ArgumentParser, cls: type, *, title: str | None = None) -> None:
     """Add one `--flag` per field of the options class `cls`; booleans get `--no-flag` too."""
     group = parser.add_argument_group(title or "options")

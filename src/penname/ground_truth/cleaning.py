@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from penname.alphabet import LIGATURES, TYPOGRAPHIC, Alphabet, nfc, without_accents
 from penname.ctc import frames_needed
-from penname.errors import OptionError
-from penname.options import option
+from penname.options import check_choices, option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +55,7 @@ class CleaningOptions:
     alphabet: str = option("", "characters a text may have; empty: those of the texts")
 
     def __post_init__(self) -> None:
-        if self.case not in ("keep", "upper"):
-            raise OptionError(f"case is {self.case!r}; choose keep or upper")
-        if self.accents not in ("keep", "strip"):
-            raise OptionError(f"accents is {self.accents!r}; choose keep or strip")
+        check_choices(self)
 
 
 @dataclass(frozen=True)
