@@ -137,6 +137,17 @@ def test_what_strikes_a_name_out_stays(rows: tuple[int, ...]) -> None:
     assert rulings(lined(name, (10, 36, 118, 36)) < INK, 0).any()
 
 
+def test_a_name_may_reach_a_little_below_the_ruling_it_stands_on() -> None:
+    name = written(120, 44)
+    ink = np.asarray(name) < INK
+    feet = int(np.flatnonzero(ink.any(axis=1))[-1])
+    for above in range(8):
+        line = feet - above
+        gone = rulings(lined(name, (10, line, 118, line)) < INK, 0)
+        assert gone.any() == (above <= 4)  # further up it strikes the name out
+        assert not np.delete(gone & ink, range(line - 2, line + 3), axis=0).any()
+
+
 @pytest.mark.parametrize(
     "ink",
     [

@@ -1,8 +1,8 @@
 """Rulings: the printed lines and boxes of forms around writing, found in its ink.
 
 A ruling is a straight line of ink, half as long as the picture or longer, or the upper or lower
-side of a box. It also says how far a scan is turned. What crosses letter after letter is no ruling
-but strikes them out, and stays.
+side of a box. It also says how far a scan is turned. What crosses letter after letter, but at their
+feet, is no ruling but strikes them out, and stays.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from penname.writing import writing_size
+
 LONG = 2.0  # times the height of the picture, and half of its width, that it is long without a box
 THICK = 0.12  # of the height that it is thick at most, or three pixels
 STEEP = math.tan(math.radians(3))  # most that it may rise along the picture
@@ -19,6 +21,7 @@ POINTS = 20_000  # of the ink that the descent is sought with, at most
 BAR = 2  # pixels in a row at the edge of a ruling that are the bar of a letter, not a step
 UPRIGHT = 0.95  # of the rows between two rulings that the side of a box fills
 STRUCK = 3  # strokes across a line from which it strikes them out
+FEET = 0.2  # of the ink beside a line, on its other side, with which writing stands on it
 APART = 0.25  # of the height between two rulings; nearer ones strike out, too
 
 
@@ -190,7 +193,15 @@ def _wider(ink: np.ndarray, by: int = 1) -> np.ndarray:
 
 
 def _strikes_out(ink: np.ndarray, rows: slice) -> bool:
-    """Return whether a line goes through writing: several strokes, slanted ones too, cross it."""
+    """Return whether a line goes through writing, as several strokes, slanted ones too, cross it.
+
+    Writing that only reaches a little across it stands on it.
+    """
     above, below = _beside(ink, rows)
     crossing = np.diff(above & _wider(below, 3), prepend=False, append=False)
-    return bool(np.count_nonzero(crossing) // 2 >= STRUCK)
+    if np.count_nonzero(crossing) // 2 < STRUCK:
+        return False
+    size = max(1, round(writing_size(ink)))
+    over = np.count_nonzero(ink[max(0, rows.start - 1 - size) : max(0, rows.start - 1)])
+    under = np.count_nonzero(ink[rows.stop + 1 : rows.stop + 1 + size])
+    return min(over, under) >= FEET * (over + under)
