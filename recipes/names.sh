@@ -4,16 +4,16 @@
 # Every stage is skipped when its result is there and training resumes from its last checkpoint,
 # so the script can be stopped at any moment and started again. The numbers that depend on the
 # hardware can be set from outside: SYNTHETIC, JOINED (synthetic and recombined names), FIRST (network of
-# the first stage), FIRST_EPOCHS, EPOCHS, BATCH, RATE, FROM, a model that the last stage starts from,
-# and TEACHER, one whose frames it learns beside the labels. The included model: see its card.
+# the first stage), FIRST_EPOCHS, EPOCHS, SECOND_EPOCHS, BATCH, RATE, FROM, a model that the fourth stage
+# starts from, and TEACHER, one whose frames it learns beside the labels. The included model: see its card.
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
-  : "${EPOCHS:=25}" "${BATCH:=1024}" "${RATE:=0.0025}"
+  : "${EPOCHS:=25}" "${SECOND_EPOCHS:=12}" "${BATCH:=1024}" "${RATE:=0.0025}"
 else # two cores: two hours (docs/log.md, "`names` from the data folder on two cores")
   : "${SYNTHETIC:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
-  : "${EPOCHS:=8}" "${BATCH:=64}" "${RATE:=0.002}"
+  : "${EPOCHS:=8}" "${SECOND_EPOCHS:=3}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 common=(--resume --batch-size "$BATCH" --save-every 5m)
@@ -53,12 +53,35 @@ common=(--resume --batch-size "$BATCH" --save-every 5m)
 [ -e "$out/joined" ] ||
   python "$here/names/recombine.py" join "$out/relabelled" "$out/cuts.json" "$out/joined" "$JOINED" 1
 
-# 4. The model itself, with a language of names, its confidence fitted on verified labels, in integers.
+# 4. The network itself, with a language of names.
+language=(--language "$data/names_frequency.csv" --language-weight 0.5)
 penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" --pack "$out/validation" \
   --mix 1,1,6,1 --preset names --epochs "$EPOCHS" --learning-rate "$RATE" --dropout 0.1 --augment 0.8 \
   ${FROM:+--from "$FROM"} ${TEACHER:+--teacher "$TEACHER"} --out "$out/run" "${common[@]}"
-penname export --checkpoint "$out/run" --out "$out/names" --name names \
-  --language "$data/names_frequency.csv" --language-weight 0.5
+[ -e "$out/one/model.json" ] ||
+  penname export --checkpoint "$out/run" --out "$out/one" --name names "${language[@]}"
+
+# 5. A second one, trained on from it, knows names on rulings and poor scans (docs/log.md, "names on rulings").
+low=(--height 48 --writing 0.2133 --slack 1.15) other=$out/scans
+[ -e "$other/validation" ] ||
+  penname pack "$out/validation.parquet" --out "$other/validation" --validation 1 "${low[@]}" "${clean[@]}"
+[ -e "$other/relabelled" ] ||
+  penname pack "$out/labelled.parquet" "$out/relabelled.parquet" --out "$other/relabelled" --validation 0 "${low[@]}" "${clean[@]}"
+while read -r name source lines seed share; do
+  [ -e "$other/$name" ] ||
+    python "$here/names/scans.py" "$out/$source" "$other/validation" "$other/$name" "$lines" "$seed" "$share" < /dev/null
+done <<< "scans relabelled.parquet 60000 11 1
+scans-joined joined 24000 12 1
+joined joined 50000 13 0
+synth synth 20000 14 0"
+penname train --pack "$other/scans" --pack "$other/scans-joined" --pack "$other/relabelled" --pack "$other/joined" \
+  --pack "$other/synth" --pack "$other/validation" --mix 0.42,0.45,2,0.3,0.1,1 --preset names --from "$out/one" \
+  --epochs "$SECOND_EPOCHS" --learning-rate 0.001 --warmup 0.05 --dropout 0.1 --augment 0.7 --out "$other/run" "${common[@]}"
+penname export --checkpoint "$other/run" --out "$other/model" --name names-scans
+penname quantise "$other/model" --pictures "$out/agreed.parquet"
+
+# 6. Both in a model, its confidence fitted on verified labels, in integers.
+penname export --checkpoint "$out/run" --out "$out/names" --name names "${language[@]}" --second "$other/model"
 penname quantise "$out/names" --pictures "$out/agreed.parquet" --calibrate "$out/verified.parquet"
 for labels in validation verified; do
   penname evaluate --model "$out/names" --data "$out/$labels.parquet" --html "$out/$labels.html"

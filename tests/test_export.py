@@ -212,7 +212,9 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
         tmp_path / "run", tmp_path / "model", "mine", language=names, second=second
     )
     assert folder.second_onnx.read_bytes() == other.onnx.read_bytes() != folder.onnx.read_bytes()
-    assert ModelFolder.load(folder.path).second == Second("other", other.created, 32)
+    assert ModelFolder.load(folder.path).second == Second(
+        "other", other.created, 32, other.image.writing
+    )
     third = export_model(
         tmp_path / "run", tmp_path / "third", "third", language=names, second=folder.path
     )

@@ -16,10 +16,10 @@ from penname.line_image import (
     MAX_PIXELS,
     PAPER,
     ImageSpec,
-    at_height,
     decode,
     line_image,
     on_canvas,
+    redrawn,
     smaller,
     stored_spec,
 )
@@ -146,11 +146,18 @@ def test_a_smaller_line_image_keeps_its_middle_and_its_height() -> None:
 def test_a_line_image_is_drawn_at_another_height() -> None:
     line = np.full((48, 100), PAPER, dtype=np.uint8)
     line[16:32, 20:80] = 0
-    assert at_height(line, 48) is line
-    found = at_height(line, 36)
+    assert redrawn(line, 1, 48) is line
+    found = redrawn(line, 0.75, 36)
     assert found.shape == (36, 75)
     rows, columns = (np.unique(each) for each in np.nonzero(found < INK))
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (12, 23, 15, 59)
+    line[40:46, 20:24] = 0  # less writing than above: these rows go
+    lower = redrawn(line, 1, 24) < INK
+    assert lower.shape == (24, 100)
+    assert np.count_nonzero(lower) == 16 * 60
+    higher = redrawn(line, 1, 64)
+    assert np.array_equal(higher[8:56], line)
+    assert higher.shape == (64, 100)
 
 
 def test_a_path_reads_as_its_bytes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from penname import model_folder
 from penname.beam import DecodingOptions
 from penname.errors import ModelError
 from penname.language import Language
+from penname.line_image import ImageSpec
 from penname.model_folder import Calibration, ModelFolder, Second, included
 from penname.recognizer import Recognizer
 
@@ -103,18 +104,33 @@ def test_a_model_with_a_language_keeps_it_and_how_to_use_it(tmp_path: Path) -> N
         ModelFolder.load(model.path)
 
 
+@pytest.mark.parametrize(
+    ("height", "writing", "scale"), [(48, 0.2, 0.75), (48, 0.4, 1.5), (64, 0.1, 0.5), (48, 0, 0.75)]
+)
+def test_line_images_are_drawn_for_the_writing_that_the_second_network_knows(
+    height: int, writing: float, scale: float
+) -> None:
+    second = Second("other", "", height, writing)
+    assert second.scale(ImageSpec(height=64, writing=0.2)) == pytest.approx(scale)
+    assert second.scale(ImageSpec(height=64, writing=0)) == height / 64
+
+
 def test_a_second_network_is_kept_and_loaded_with_the_first(tmp_path: Path) -> None:
     plain = bar_model(tmp_path / "bars")
     shutil.copyfile(plain.onnx, plain.second_onnx)
     assert ModelFolder.load(plain.path) == plain  # a network nobody asks for is left alone
     assert Recognizer.load(plain.path).second is None
-    model = replace(plain, second=Second("other", "2026-11-22", 48))
+    model = replace(plain, second=Second("other", "2026-11-22", 48, 0.2))
     model.save()
     assert ModelFolder.load(model.path) == model
     loaded = Recognizer.load(model.path)
     images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
     assert loaded.second is not None
     np.testing.assert_array_equal(loaded.second(images), loaded.network(images))
+    values = json.loads((plain.path / "model.json").read_text("utf-8"))
+    del values["second"]["writing"]  # as older models have it
+    (plain.path / "model.json").write_text(json.dumps(values), "utf-8")
+    assert ModelFolder.load(plain.path).second == Second("other", "2026-11-22", 48, 0.0)
     model.second_onnx.write_bytes(b"another")
     with pytest.raises(ModelError, match=r"second\.onnx is not the file"):
         ModelFolder.load(model.path)

@@ -189,9 +189,15 @@ def smaller(line: Grey) -> Grey:
     return _centred(line, SMALLER, line.shape[0])
 
 
-def at_height(line: Grey, height: int) -> Grey:
-    """Return a line image (H, w) as one of another height, (height, w * height / H)."""
-    return _centred(line, height / line.shape[0], height)
+def redrawn(grey: Grey, scale: float, height: int) -> Grey:
+    """Return a picture (h, w) at `scale` as a line image (height, scale * w).
+
+    Where not all rows have room, they are those with most writing.
+    """
+    rows = max(1, int(height / scale))
+    if rows < len(grey):
+        grey = grey[densest_rows(grey < INK, rows)]
+    return _centred(grey, scale, height)
 
 
 def on_canvas(images: list[Grey], width: int) -> np.ndarray:
@@ -297,16 +303,12 @@ def _without_rulings(grey: Grey, *, boxes_alone: bool) -> Grey:
 
 
 def _for_writing(grey: Grey, scale: float, spec: ImageSpec) -> Grey:
-    """Return the picture at `scale`, or at what brings its writing within the slack.
-
-    Where not all rows have room then, they are those with most writing.
-    """
-    ink = grey < INK
-    large = writing_size(ink) * scale / (spec.writing * spec.height)
+    """Return the picture at `scale`, or at what brings its writing within the slack."""
+    large = writing_size(grey < INK) * scale / (spec.writing * spec.height)
     times = min(max(large, 1 / spec.slack), spec.slack) / large if large else 1.0
     if times != 1:
         scale = min(scale * times, ENLARGED, spec.max_width / grey.shape[1])
-        grey = grey[densest_rows(ink, max(1, int(spec.height / scale)))]
+        return redrawn(grey, scale, spec.height)
     return _centred(grey, scale, spec.height)
 
 

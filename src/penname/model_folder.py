@@ -63,11 +63,17 @@ def evidence(log_share: float) -> float:
 
 @dataclass(frozen=True)
 class Second:
-    """The network that looks again at what is doubtful: of which model, and of what height."""
+    """The network that looks again at what is doubtful: of which model, and what it reads."""
 
     name: str
     created: str  # when that model was, ISO 8601
-    height: int  # pixels; line images are drawn anew where it is another
+    height: int  # of its line images, pixels
+    writing: float  # how large writing is in them, as a share of the height; 0: as it comes
+
+    def scale(self, image: ImageSpec) -> float:
+        """Return the scale at which line images of `image` are drawn anew for it."""
+        known = self.writing and image.writing
+        return self.height / image.height * (self.writing / image.writing if known else 1.0)
 
 
 @dataclass(frozen=True)
@@ -232,5 +238,5 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
         "image": stored_spec(values["image"]),
         "confidence": calibration and Calibration(**calibration),
         "decoding": None if decoding is None else from_json(DecodingOptions, decoding),
-        "second": second and Second(**second),
+        "second": second and Second(**{"writing": 0.0} | second),  # older models lack it
     }

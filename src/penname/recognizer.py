@@ -27,9 +27,9 @@ from penname.line_image import (
     INK,
     Grey,
     Source,
-    at_height,
     line_image_or_reason,
     on_canvas,
+    redrawn,
     smaller,
 )
 from penname.model_folder import ModelFolder
@@ -134,8 +134,8 @@ class Recognizer:
     Args:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
-        second: the function of `model.second`, which looks again at doubtful lines. What is still
-            doubtful, or all of it where a model has none, is drawn smaller for `network`.
+        second: the function of `model.second`. Doubtful lines are drawn smaller for `network`, and
+            what is still doubtful goes to this one.
         threads: batches that are in the network at a time; 0 is one for each core.
         runtime: what runs the network (`penname.network.RUNTIMES`).
 
@@ -358,9 +358,11 @@ class Recognizer:
 
     def _more_looks(self) -> Iterator[_Look]:
         """Yield the networks that look again, one after the other, and how lines are drawn."""
-        if self.second and self.model.second:
-            yield self.second, partial(at_height, height=self.model.second.height)
         yield self.network, smaller
+        if self.second and self.model.second:
+            second = self.model.second
+            scale = second.scale(self.model.image)
+            yield self.second, partial(redrawn, scale=scale, height=second.height)
 
     def _look(self, part: _Part, look: _Look, window: _Window, pool: ThreadPoolExecutor) -> None:
         """Send what is doubtful in a part of a window to a network, once more."""

@@ -204,4 +204,4 @@ def _strikes_out(ink: np.ndarray, rows: slice) -> bool:
     size = max(1, round(writing_size(ink)))
     over = np.count_nonzero(ink[max(0, rows.start - 1 - size) : max(0, rows.start - 1)])
     under = np.count_nonzero(ink[rows.stop + 1 : rows.stop + 1 + size])
-    return min(over, under) >= FEET * (over + under)
+    return bool(min(over, under) >= FEET * (over + under))

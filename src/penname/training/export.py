@@ -113,7 +113,8 @@ def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
             f"those of {folder.name} of {folder.image.width_step}; pack both alike"
         )
     shutil.copyfile(other.second_onnx if other.second else other.onnx, folder.second_onnx)
-    second = other.second or Second(other.name, other.created, other.image.height)
+    image = other.image
+    second = other.second or Second(other.name, other.created, image.height, image.writing)
     return replace(folder, second=second)
 
 
