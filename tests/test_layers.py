@@ -18,7 +18,8 @@ ROOT = Path(penname.__file__).parent
 # From the bottom up. A module may import those above it in this table, and nothing below.
 LAYERS = [
     {"errors"},
-    {"options", "alphabet", "cores", "files", "sorted_keys", "rulings", "writing"},
+    {"options", "alphabet", "cores", "files", "sorted_keys", "writing"},
+    {"rulings"},
     {"line_image", "ctc", "lexicon", "metrics", "charts"},
     {"network", "bigrams"},
     {"language", "fingerprint"},
