@@ -89,7 +89,7 @@ class ModelFolder:
     training: dict[str, Any] = field(default_factory=dict)  # options and scores
     confidence: Calibration | None = None
     decoding: DecodingOptions | None = None  # None is greedy
-    second: Second | None = None  # None: the network itself looks again
+    second: Second | None = None  # None: the network itself alone looks again
     penname: str = __version__  # the version that wrote it
 
     @property
