@@ -75,7 +75,7 @@ LAYERS = [
     {"training.loop", "training.self_training"},
     {"training.export", "training.sweep_report"},
     {"training.sweep", "training.quantise", "training.keras_model"},
-    {"training.cross_fit"},
+    {"training.cross_fit", "training.factorise"},
     {"commands"},
     {"commands.common"},
     {
@@ -86,6 +86,7 @@ LAYERS = [
         "commands.train",
         "commands.export",
         "commands.sweep",
+        "commands.factorise",
         "commands.quantise",
         "commands.import_keras",
         "commands.synth",

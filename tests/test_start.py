@@ -24,7 +24,7 @@ from penname.training.loop import train
 from penname.training.model import as_ink, build
 from penname.training.options import TrainOptions
 from penname.training.run import Run
-from penname.training.start import begin
+from penname.training.start import begin, fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,13 +131,29 @@ def test_another_network_is_refused(tmp_path: Path, old: ModelFolder) -> None:
         Run(packs, tmp_path, TrainOptions(preset="latin"), old)
 
 
-@pytest.mark.parametrize("cells", [8, 32])  # fewer and more than the model has
-def test_a_network_that_has_changed_since_is_refused(
-    tmp_path: Path, old: ModelFolder, monkeypatch: pytest.MonkeyPatch, cells: int
+def test_a_model_from_before_its_preset_changed_trains_on_as_it_is(
+    tmp_path: Path, old: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(model.SHAPES, "names", replace(TINY, cells=cells))
+    monkeypatch.setitem(model.SHAPES, "names", replace(TINY, cells=8, blocks=(1, 2, 1, 1)))
+    pack = tmp_path / "old"
+    run = Run([Pack.open(pack)], tmp_path / "new", OPTIONS, old)
+    for name, value in read_weights(old.onnx).items():
+        assert torch.equal(run.network.state_dict()[name], value), name
+    train([pack], tmp_path / "new", OPTIONS, start=old)
+    again = export_model(tmp_path / "new", tmp_path / "again", "again")
+    sizes = [{name: w.shape for name, w in read_weights(m.onnx).items()} for m in (old, again)]
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize("change", ["renamed", "longer"])
+def test_weights_of_another_version_are_refused(change: str) -> None:
+    network = build(OPTIONS, SPEC.height, OLD.classes)
+    weights = {name: weight for name, weight in network.state_dict().items() if weight.dim()}
+    bias = weights.pop("stem.0.1.bias")
+    name = "elsewhere.bias" if change == "renamed" else "stem.0.1.bias"
+    weights[name] = torch.cat([bias, bias])
     with pytest.raises(TrainingError, match="is not the network's; it was made by another version"):
-        Run([Pack.open(tmp_path / "old")], tmp_path / "new", OPTIONS, old)
+        fill(network, weights)
 
 
 def test_another_image_spec_is_taken_over_from_the_packs_and_said(

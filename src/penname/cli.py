@@ -32,6 +32,7 @@ COMMANDS = {
     "sweep": "Train with various options on the same packs and compare.",
     "export": "Make a model folder from a training run.",
     "quantise": "Make a model folder read faster, with 8-bit integers.",
+    "factorise": "Make a model folder with fewer multiplications, to be trained on.",
     "import-keras": "Make a model folder from a Keras file.",
     "synth": "Make a pack of synthetic names or lines.",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +22,15 @@ from penname.errors import ModelError, OptionError, TrainingError
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.language import build_language
 from penname.line_image import stored_spec
-from penname.model_folder import ModelFolder, Second
+from penname.model_folder import INCLUDED, ModelFolder, Second, included
 from penname.options import from_json
 from penname.training.checkpoint import load_tensors
 from penname.training.graph import Exported, check_parity, round_weights, write_onnx
-from penname.training.model import SHAPES, STRIDE, Origin, Reader, build, build_like
+from penname.training.model import STRIDE, build
 from penname.training.options import TrainOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # Of the run's description.
 KEPT = ("options", "parameters", "lines", "packs", "from", "teacher", "scores")
@@ -118,6 +119,25 @@ def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
     return replace(folder, second=second)
 
 
+@contextmanager
+def changed(out: Path) -> Iterator[ModelFolder]:
+    """Give a copy of a model folder to change, which takes its place when nothing went wrong.
+
+    Raises:
+        ModelError: there is no model folder.
+        OptionError: it is an included model.
+    """
+    if not out.exists() and out.name in included():
+        raise OptionError(f"included models stay as they are; copy {INCLUDED / out.name} first")
+    ModelFolder.load(out)
+    with tempfile.TemporaryDirectory(prefix=".change-", dir=out) as partial:
+        for file in filter(Path.is_file, out.iterdir()):
+            shutil.copyfile(file, Path(partial) / file.name)
+        folder = ModelFolder.load(Path(partial))
+        yield folder
+        move_into(folder, out)
+
+
 def move_into(folder: ModelFolder, out: Path) -> ModelFolder:
     """Put the files of a model folder into `out`, in place of those of an earlier export."""
     for file in FILES:
@@ -140,10 +160,7 @@ def load_best(run: Path) -> tuple[dict[str, Any], Exported]:
     options = from_json(TrainOptions, training["options"])
     spec = stored_spec(training["image"])
     weights = load_tensors(run / "best" / "weights.safetensors")
-    if options.preset in SHAPES:  # its shape may have changed since
-        network: Reader | Origin = build_like(weights)
-    else:
-        network = build(options, spec.height, Alphabet(training["alphabet"]).classes)
+    network = build(options, spec.height, Alphabet(training["alphabet"]).classes, weights)
     network.load_state_dict(weights)
     return training, Exported(network).eval()
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from penname.training.options import TrainOptions
 
 STRIDE = 4  # pixels a frame, for both networks
+FACTORISED = re.compile(r"(stages\.\d+\.\d+\.(?:first|second))\.0\.0\.weight")  # its first factor
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def shape_of(weights: Mapping[str, Tensor]) -> Shape:
                 found[int(match[1])] = len(weight)
         return tuple(found[place] for place in sorted(found))
 
-    blocks = [widths(rf"stages\.{stage}\.(\d+)\.second\.0\.weight") for stage in range(4)]
+    blocks = [widths(rf"stages\.{stage}\.(\d+)\.second\.1\.weight") for stage in range(4)]
     cells = weights.get("recurrent.0.weight_hh_l0")
     if cells is None or not all(blocks):
         raise TrainingError("the model's network is none of penname's Reader presets")
@@ -74,9 +75,20 @@ def shape_of(weights: Mapping[str, Tensor]) -> Shape:
     )
 
 
-def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
-    """Return the network of a preset for line images of `height` pixels."""
+def build(
+    options: TrainOptions,
+    height: int,
+    classes: int,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Reader | Origin:
+    """Return the network of a preset, with random weights, for line images of `height` pixels.
+
+    A `Reader` has the shape of the `weights` it is to hold, if given: the preset's may have changed
+    since, and convolutions may be factorised.
+    """
     shape = SHAPES.get(options.preset)
+    if shape and weights:
+        return build_like(weights, classes, options.dropout)
     least = 2 ** (len(shape.stem) + len(shape.widths) - 1) if shape else 16
     if height < least:
         raise OptionError(f"{options.preset} needs a height of at least {least}, not {height}")
@@ -85,13 +97,34 @@ def build(options: TrainOptions, height: int, classes: int) -> Reader | Origin:
     return Origin(height, classes, mish=options.preset == "origin-mish")
 
 
-def build_like(weights: Mapping[str, Tensor]) -> Reader:
+def build_like(
+    weights: Mapping[str, Tensor], classes: int | None = None, dropout: float = 0.0
+) -> Reader:
     """Return a `Reader` of the shape of these weights, with random ones.
+
+    Args:
+        weights: a network's weights by name; its convolutions may be factorised.
+        classes: outputs; None is as many as these weights have.
+        dropout: before and between the recurrent layers.
 
     Raises:
         TrainingError: they are another network's.
     """
-    return Reader(shape_of(weights), len(weights["head.bias"]), dropout=0.0)
+    network = Reader(shape_of(weights), classes or len(weights["head.bias"]), dropout)
+    for name, weight in weights.items():
+        if match := FACTORISED.fullmatch(name):
+            module = network.get_submodule(match[1])
+            assert isinstance(module, nn.Sequential), match[1]
+            module[0] = nn.Sequential(*factors(module[0], len(weight)))
+    return network
+
+
+def factors(convolution: nn.Module, rank: int) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """Return two convolutions for a 3x3 one, with random weights: 3x1 to `rank` channels, 1x3."""
+    assert isinstance(convolution, nn.Conv2d), convolution
+    inputs, outputs = convolution.in_channels, convolution.out_channels
+    vertical = nn.Conv2d(inputs, rank, (3, 1), padding=(1, 0), bias=False)
+    return vertical, nn.Conv2d(rank, outputs, (1, 3), padding=(0, 1), bias=False)
 
 
 def pixels_a_step(preset: str) -> int:

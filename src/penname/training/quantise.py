@@ -64,7 +64,7 @@ def quantise(folder: ModelFolder, pictures: Iterable[Input]) -> float:
         shutil.copyfile(folder.onnx, folder.float_onnx)
     with tempfile.TemporaryDirectory(prefix=".quantise-", dir=folder.path) as temporary:
         made = Path(temporary) / "model.onnx"
-        _quantised(folder.float_onnx, made, [_canvas(line, folder) for line in lines])
+        _quantised(folder.float_onnx, made, [canvas(line, folder) for line in lines])
         made.replace(folder.onnx)
     folder.save()
     return _agreement(folder, lines)
@@ -82,7 +82,8 @@ def draw(pictures: Iterable[Input]) -> list[Input]:
     return drawn
 
 
-def _canvas(line: Grey, folder: ModelFolder) -> np.ndarray:
+def canvas(line: Grey, folder: ModelFolder) -> np.ndarray:
+    """Return a line image as the network of a model folder takes it: (1, 1, H, W) uint8."""
     return on_canvas([line], folder.image.canvas_width(line.shape[1]))
 
 

@@ -40,8 +40,9 @@ def begin(
     if start.image != spec:  # what it learned of letters holds at other sizes too
         log.info("%s read %s; the new model will read %s", start.path, start.image, spec)
     merged = start.alphabet.merge(alphabet)
-    network = build(options, spec.height, merged.classes)
-    fill(network, weights_of(start))
+    weights = weights_of(start)
+    network = build(options, spec.height, merged.classes, weights)
+    fill(network, weights)
     new = len(merged) - len(start.alphabet)
     log.info("started from %s with %d new characters", start.path, new)
     return merged, network
