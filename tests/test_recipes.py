@@ -26,6 +26,8 @@ if Path(sys.argv[0]).name == "penname":
     arguments = parser(words).parse_args(words)
     if words[0] == "train":
         from_flags(TrainOptions, arguments).passes(len(arguments.pack))
+    if words[0] == "export":
+        arguments.out.mkdir(parents=True, exist_ok=True)
     if words[0] == "sweep":
         from penname.training.sweep import read_plan
         read_plan(arguments.file, arguments.out)
