@@ -49,7 +49,12 @@ def stubs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("script", "more"), [*((script, {}) for script in SCRIPTS), ("latin.sh", {"NOVELS": "a.txt"})]
+    ("script", "more"),
+    [
+        *((script, {}) for script in SCRIPTS),
+        ("latin.sh", {"NOVELS": "a.txt"}),
+        ("names.sh", {"FACTOR_EPOCHS": "2"}),
+    ],
 )
 def test_a_recipe_runs_to_its_end_with_commands_that_are_understood(
     script: str, more: dict[str, str], stubs: Path, tmp_path: Path
@@ -63,7 +68,8 @@ def test_a_recipe_runs_to_its_end_with_commands_that_are_understood(
     commands = {line.split()[0] for line in (stubs / "words").read_text().splitlines()}
     assert commands & {"sweep", "train"}
     lines = (stubs / "words").read_text().splitlines()
-    assert any("--text a.txt" in line for line in lines) == bool(more)
+    assert any("--text a.txt" in line for line in lines) == ("NOVELS" in more)
+    assert ("factorise" in commands) == ("FACTOR_EPOCHS" in more)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
