@@ -182,7 +182,7 @@ def test_what_cannot_be_factorised_is_said_and_left_as_it_was(
     assert {file.name: file.read_bytes() for file in folder.path.iterdir()} == before
     assert main(words) == 0
     assert json.loads((folder.path / "model.json").read_text())["training"]["factorised"] == 0.45
-    with pytest.raises(TrainingError, match="no convolution is left to factorise"):
+    with pytest.raises(TrainingError, match="old is factorised: no convolution is left"):
         factorise(ModelFolder.load(folder.path), expand([pictures]), 0.45)
     assert main(["factorise", "names", "--pictures", str(pictures)]) == 2
     assert "included models stay as they are; copy " in capsys.readouterr().err

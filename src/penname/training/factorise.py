@@ -56,12 +56,12 @@ def factorise(folder: ModelFolder, pictures: Iterable[Input], share: float) -> M
     network = build_like(weights)
     fill(network, weights)
     network.eval()
+    if not (whole := _whole(network)):
+        raise TrainingError(f"{folder.name} is factorised: no convolution is left")
     outcomes = [line_image_or_reason(picture.source, folder.image) for picture in draw(pictures)]
     lines = [line for line in outcomes if not isinstance(line, str)]
     if not lines:
         raise TrainingError("none of the pictures can be read; give some like those to be read")
-    if not (whole := _whole(network)):
-        raise TrainingError(f"{folder.path}: no convolution is left to factorise")
     ink = [as_ink(torch.from_numpy(canvas(line, folder))) for line in lines]
     moments = _second_moments(network, whole, ink)
     for name, module in whole.items():
