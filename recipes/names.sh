@@ -62,7 +62,7 @@ penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" 
 [ -e "$out/one/model.json" ] ||
   penname export --checkpoint "$out/run" --out "$out/one" --name names "${language[@]}"
 
-# 5. If asked for, its convolutions in two factors each, which read 1.4 times as fast and a point worse after three
+# 5. If asked for, its convolutions in two factors each, which read a quarter to a third faster and a point worse after three
 # epochs (docs/log.md, "Convolutions in two factors"); what they lose comes back from the whole network as teacher.
 first=$out/run
 [ -z "${FACTOR_EPOCHS:-}" ] || {
