@@ -12,7 +12,7 @@ from test_model import lively
 from test_training import SPEC, TINY, draw
 
 from penname.alphabet import Alphabet
-from penname.errors import TrainingError
+from penname.errors import OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder
@@ -154,6 +154,14 @@ def test_weights_of_another_version_are_refused(change: str) -> None:
     weights[name] = torch.cat([bias, bias])
     with pytest.raises(TrainingError, match="is not the network's; it was made by another version"):
         fill(network, weights)
+
+
+def test_lines_too_low_for_a_models_network_are_refused(tmp_path: Path, old: ModelFolder) -> None:
+    spec = ImageSpec(height=8, max_width=96, width_step=32)
+    with PackWriter(tmp_path / "low", OLD, spec, {}) as writer:
+        writer.add(np.full((8, 40), 9, np.uint8), "A", file="a", source="", split="train")
+    with pytest.raises(OptionError, match="names needs a height of at least 16, not 8"):
+        Run([Pack.open(tmp_path / "low")], tmp_path, OPTIONS, old)
 
 
 def test_another_image_spec_is_taken_over_from_the_packs_and_said(

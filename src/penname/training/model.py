@@ -88,13 +88,15 @@ def build(
     """
     shape = SHAPES.get(options.preset)
     if shape and weights:
-        return build_like(weights, classes, options.dropout)
+        shape = shape_of(weights)
     least = 2 ** (len(shape.stem) + len(shape.widths) - 1) if shape else 16
     if height < least:
         raise OptionError(f"{options.preset} needs a height of at least {least}, not {height}")
-    if shape:
-        return Reader(shape, classes, options.dropout)
-    return Origin(height, classes, mish=options.preset == "origin-mish")
+    if not shape:
+        return Origin(height, classes, mish=options.preset == "origin-mish")
+    if weights:
+        return build_like(weights, classes, options.dropout)
+    return Reader(shape, classes, options.dropout)
 
 
 def build_like(
