@@ -76,6 +76,18 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) 
             raise OptionError(f"{file} is read here; choose another file to write")
 
 
+def change_flags(sub: argparse.ArgumentParser) -> None:
+    """Declare a model folder that is changed in place, and `--pictures` by which it is."""
+    sub.add_argument("model", type=Path, metavar="DIR", help="the model folder to change")
+    sub.add_argument(
+        "--pictures",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="images, folders, patterns or Parquet files like those to be read; 512 are used",
+    )
+
+
 def out_flag(sub: argparse.ArgumentParser, text: str) -> None:
     """Declare `--out`, which must be given."""
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help=text)

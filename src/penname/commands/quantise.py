@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import say
+from penname.commands.common import change_flags, say
 
 if TYPE_CHECKING:
     import argparse
@@ -13,14 +13,7 @@ if TYPE_CHECKING:
 
 def flags(sub: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    sub.add_argument("model", type=Path, metavar="DIR", help="the model folder to change")
-    sub.add_argument(
-        "--pictures",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="images, folders, patterns or Parquet files like those to be read; 512 are used",
-    )
+    change_flags(sub)
     sub.add_argument(
         "--calibrate",
         nargs="+",

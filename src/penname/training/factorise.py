@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from penname.errors import OptionError, TrainingError
-from penname.line_image import line_image_or_reason
 from penname.training.graph import Exported, check_parity, round_weights, write_onnx
-from penname.training.model import as_ink, build_like, factors
-from penname.training.quantise import canvas, draw
-from penname.training.start import fill, weights_of
+from penname.training.model import as_ink, factors
+from penname.training.quantise import canvas, draw_lines
+from penname.training.start import network_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from penname.inputs import Input
     from penname.model_folder import ModelFolder
@@ -52,17 +51,11 @@ def factorise(folder: ModelFolder, pictures: Iterable[Input], share: float) -> M
     """
     if not 0 < share < 1:
         raise OptionError(f"the share is {share}, not above 0 and below 1")
-    weights = weights_of(folder)
-    network = build_like(weights)
-    fill(network, weights)
-    network.eval()
+    network = network_of(folder).eval()
     if not (whole := _whole(network)):
         raise TrainingError(f"{folder.name} is factorised: no convolution is left")
-    outcomes = [line_image_or_reason(picture.source, folder.image) for picture in draw(pictures)]
-    lines = [line for line in outcomes if not isinstance(line, str)]
-    if not lines:
-        raise TrainingError("none of the pictures can be read; give some like those to be read")
-    ink = [as_ink(torch.from_numpy(canvas(line, folder))) for line in lines]
+    lines = draw_lines(folder, pictures)
+    ink = (as_ink(torch.from_numpy(canvas(line, folder))) for line in lines)
     moments = _second_moments(network, whole, ink)
     for name, module in whole.items():
         module[0] = nn.Sequential(*_factored(module[0], module[1], moments[name], share))
@@ -90,7 +83,7 @@ def _whole(network: Reader) -> dict[str, nn.Sequential]:
 
 @torch.no_grad()
 def _second_moments(
-    network: Reader, whole: dict[str, nn.Sequential], ink: Sequence[Tensor]
+    network: Reader, whole: dict[str, nn.Sequential], ink: Iterable[Tensor]
 ) -> dict[str, Tensor]:
     """Return E[x x^T] of the 3 pixels x C channels above each other that come to each of them."""
     moments: dict[str, Tensor] = {}

@@ -56,10 +56,7 @@ def quantise(folder: ModelFolder, pictures: Iterable[Input]) -> float:
     Raises:
         TrainingError: when not one of the pictures can be read.
     """
-    outcomes = [line_image_or_reason(picture.source, folder.image) for picture in draw(pictures)]
-    lines = [line for line in outcomes if not isinstance(line, str)]
-    if not lines:
-        raise TrainingError("none of the pictures can be read; give some like those to be read")
+    lines = draw_lines(folder, pictures)
     if not folder.float_onnx.exists():
         shutil.copyfile(folder.onnx, folder.float_onnx)
     with tempfile.TemporaryDirectory(prefix=".quantise-", dir=folder.path) as temporary:
@@ -68,6 +65,19 @@ def quantise(folder: ModelFolder, pictures: Iterable[Input]) -> float:
         made.replace(folder.onnx)
     folder.save()
     return _agreement(folder, lines)
+
+
+def draw_lines(folder: ModelFolder, pictures: Iterable[Input]) -> list[Grey]:
+    """Return the line images of some of the pictures, as a model folder takes them.
+
+    Raises:
+        TrainingError: not one of them can be read.
+    """
+    outcomes = [line_image_or_reason(picture.source, folder.image) for picture in draw(pictures)]
+    lines = [line for line in outcomes if not isinstance(line, str)]
+    if not lines:
+        raise TrainingError("none of the pictures can be read; give some like those to be read")
+    return lines
 
 
 def draw(pictures: Iterable[Input]) -> list[Input]:

@@ -9,7 +9,7 @@ import torch
 
 from penname.errors import TrainingError
 from penname.training.graph import read_weights
-from penname.training.model import build
+from penname.training.model import build, build_like
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from penname.alphabet import Alphabet
     from penname.line_image import ImageSpec
     from penname.model_folder import ModelFolder
+    from penname.training.model import Reader
     from penname.training.options import TrainOptions
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,18 @@ def check_network(folder: ModelFolder, options: TrainOptions) -> None:
         raise TrainingError(f"{folder.path} is not a network of penname's; it can read, not train")
     if preset != options.preset:
         raise TrainingError(f"{folder.path} has the network {preset!r}; give --preset {preset}")
+
+
+def network_of(folder: ModelFolder) -> Reader:
+    """Return the network that a model folder holds, before it was quantised.
+
+    Raises:
+        TrainingError: it is no `Reader`, or the file is missing or damaged.
+    """
+    weights = weights_of(folder)
+    network = build_like(weights)
+    fill(network, weights)
+    return network
 
 
 def weights_of(folder: ModelFolder) -> dict[str, Tensor]:

@@ -16,8 +16,7 @@ from torch import Tensor
 from penname.alphabet import BLANK
 from penname.errors import TrainingError
 from penname.training.device import autocast, on_device
-from penname.training.model import build_like
-from penname.training.start import fill, weights_of
+from penname.training.start import network_of
 
 if TYPE_CHECKING:
     from penname.alphabet import Alphabet
@@ -50,10 +49,7 @@ class Teacher:
                 f"the teacher {folder.path} writes {folder.alphabet.characters!r}, the packs "
                 f"hold {alphabet.characters!r}; give packs with --alphabet as the teacher's"
             )
-        weights = weights_of(folder)
-        network = build_like(weights)
-        fill(network, weights)
-        self.network = on_device(network, device).eval().requires_grad_(False)
+        self.network = on_device(network_of(folder), device).eval().requires_grad_(False)
         self.device, self.dtype, self.sha256 = device, dtype, folder.checksum()
         theirs = (1 + folder.alphabet.characters.index(each) for each in alphabet.characters)
         self.order = torch.tensor([BLANK, *theirs], device=device)
