@@ -14,6 +14,7 @@ from test_model import lively
 
 from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
+from penname.cli import main
 from penname.errors import GroundTruthError, ModelError, OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.language import Language
@@ -220,6 +221,13 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
     )
     assert third.second_onnx.read_bytes() == other.onnx.read_bytes()
     assert third.second == folder.second
+    second_first = ["--second", str(second), "--second-first"]
+    flags = ["export", "--checkpoint", str(tmp_path / "run"), "--out", str(tmp_path / "third")]
+    assert main([*flags, "--name", "third", "--language", str(names), *second_first]) == 0
+    fast = ModelFolder.load(tmp_path / "third")
+    assert folder.second is not None
+    assert fast.second == replace(folder.second, reads_first=True)
+    assert main([*flags, "--name", "third", "--language", str(names), "--second-first"]) == 2
     for change, message in (
         ({"stride": 8}, r"other: its stride is 8, not 4; only a model"),
         ({"alphabet": Alphabet("AB")}, r"other: its alphabet is 'AB', not .ABCDEF.*; only a model"),

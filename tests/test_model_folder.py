@@ -120,15 +120,23 @@ def test_a_second_network_is_kept_and_loaded_with_the_first(tmp_path: Path) -> N
     shutil.copyfile(plain.onnx, plain.second_onnx)
     assert ModelFolder.load(plain.path) == plain  # a network nobody asks for is left alone
     assert Recognizer.load(plain.path).second is None
-    model = replace(plain, second=Second("other", "2026-11-22", 48, 0.2))
+    second = Second("other", "2026-11-22", 48, 0.2)
+    model = replace(plain, second=second)
     model.save()
     assert ModelFolder.load(model.path) == model
     loaded = Recognizer.load(model.path)
     images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
     assert loaded.second is not None
     np.testing.assert_array_equal(loaded.second(images), loaded.network(images))
+    first = replace(model, second=replace(second, reads_first=True))
+    first.save()
+    assert ModelFolder.load(model.path) == first
+    loaded = Recognizer.load(model.path)
+    assert loaded.second is not None
+    np.testing.assert_array_equal(loaded.second(images), loaded.network(images))
+    model.save()
     values = json.loads((plain.path / "model.json").read_text("utf-8"))
-    del values["second"]["writing"]  # as older models have it
+    del values["second"]["writing"], values["second"]["reads_first"]  # as older models have it
     (plain.path / "model.json").write_text(json.dumps(values), "utf-8")
     assert ModelFolder.load(plain.path).second == Second("other", "2026-11-22", 48, 0.0)
     model.second_onnx.write_bytes(b"another")

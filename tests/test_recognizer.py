@@ -380,6 +380,35 @@ def test_a_second_network_looks_at_what_the_first_one_still_doubts(searching: Re
     assert again == [(2, 1, 36, 96)]  # they are 78 wide
 
 
+def test_a_second_network_that_reads_first_leaves_what_it_doubts(searching: Recognizer) -> None:
+    doubted, sure = said([("A", 1), ("C", 0.6)], 96), said([("B", 1)], 32)
+    inputs: list[tuple[int, ...]] = []
+
+    def second(images: np.ndarray) -> np.ndarray:
+        inputs.append(images.shape)
+        return (doubted if images.shape[3] == 96 else sure)(images)
+
+    network, again = looks(said([("A", 1), ("C", 0.1)], 128), said([("B", 1)], 96))
+    other = Second("other", "", height=36, writing=0.0, reads_first=True)  # at 0.75 of the scale
+    model = replace(searching.model, decoding=DecodingOptions(language_weight=0.0), second=other)
+    line, certain = bars("CAFF")[:, :104], bars("CAFF")[:, :40]
+    recognizer = Recognizer(model, network, second=second)
+    found = recognizer.read_lines([line, certain, line])
+    assert [p.text for p in found] == ["AD", "B", "AD"]
+    assert [p.confidence for p in found[::2]] == pytest.approx(
+        [agreed(0.4, 0.4, 0.9)] * 2, abs=1e-6
+    )
+    assert sorted(inputs) == [(1, 1, 36, 32), (2, 1, 36, 96), (2, 1, 36, 96)]  # 78 and 69 wide
+    assert again == [(2, 1, 48, 128)]
+    ends = [(round(8 * i / 0.75), round(8 * (i + 1) / 0.75)) for i in (1, 3)]  # frames of 8 pixels
+    assert [(c.start, c.end) for c in found[0].characters] == ends  # in those of the line image
+    inputs.clear()
+    (quick,) = recognizer.quick().read_lines([line])
+    assert (quick.text, inputs) == ("AC", [(1, 1, 36, 96)])
+    (alone,) = Recognizer(model, network).read_lines([line])  # as it is quantised and compared
+    assert alone.text == "AD"
+
+
 @pytest.fixture
 def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many lines each search is given."""

@@ -20,7 +20,7 @@ from penname.network import load_network
 from penname.training import model
 from penname.training.export import export_model
 from penname.training.loop import train
-from penname.training.loss import frame_loss
+from penname.training.loss import frame_loss, stage_loss
 from penname.training.model import as_ink, build, shape_of
 from penname.training.options import TrainOptions
 from penname.training.run import Run
@@ -99,6 +99,41 @@ def test_a_network_comes_to_give_its_teachers_frames(tmp_path: Path, teacher: Mo
         with torch.no_grad():
             far[teaching] = float(frame_loss(run.network(ink)[0], run.teacher(ink)))
     assert far[3.0] < far[0.0] / 2
+
+
+def test_stages_are_as_far_as_their_share_of_the_teachers_squares() -> None:
+    theirs = [torch.full((1, 2, 3, 4), 2.0), torch.tensor([[[[3.0, 4.0]]]])]
+    ours = [torch.full((1, 2, 3, 4), 2.2), torch.tensor([[[[3.0, 3.0]]]])]
+    assert float(stage_loss(ours, theirs)) == pytest.approx(0.2**2 / 2**2 + 1 / 25)
+
+
+def test_stages_come_to_give_what_those_of_the_teacher_give(
+    tmp_path: Path, teacher: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(model.SHAPES, "names", replace(TINY, widths=(8, 16, 16, 24)))
+    far = {}
+    for matching in (0.0, 1.0):
+        options = replace(OPTIONS, epochs=40, learning_rate=0.01, matching=matching)
+        run = Run([Pack.open(tmp_path / "theirs")], tmp_path, options, teacher=teacher)
+        assert run.teacher is not None
+        ours, theirs = run.teacher.stages(run.network)
+        for _ in range(20):
+            for lines in run.plan(0):
+                run.step(run.train.batch(lines))
+        ink = as_ink(torch.from_numpy(np.stack([draw("CAB", 0)])[:, None]))
+        with torch.no_grad():
+            run.network(ink), run.teacher(ink)
+            far[matching] = float(stage_loss(ours.given, theirs.given))
+    assert far[1.0] < far[0.0] / 2
+
+
+def test_stages_that_cannot_match_are_refused(tmp_path: Path, teacher: ModelFolder) -> None:
+    packs, options = [Pack.open(tmp_path / "theirs")], replace(OPTIONS, matching=1.0)
+    with pytest.raises(TrainingError, match="by the stages of a --teacher; name one"):
+        Run(packs, tmp_path, options)
+    widths = r"\(8, 16, 16, 24\) wide after . halvings, those of the network \(.*leave --matching"
+    with pytest.raises(TrainingError, match=widths):
+        Run(packs, tmp_path, options, teacher=teacher)
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, teacher: ModelFolder) -> None:

@@ -41,7 +41,6 @@ MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
 SPECK = 16  # pixels; as few dark ones are dirt
 UNEVEN = 16  # grey levels that paper may differ from end to end before it is evened out
 ENLARGED = 4.0  # times a picture is enlarged for small writing, at most
-SMALLER = 0.88  # scale of the second look at a doubtful line
 INK = 128  # after levels, anything darker is ink
 
 Grey = np.ndarray  # (h, w) uint8
@@ -182,11 +181,6 @@ def line_image_or_reason(source: Source, spec: ImageSpec) -> Grey | str:
         return line_image(decode(source), spec)
     except ImageError as error:
         return str(error)
-
-
-def smaller(line: Grey) -> Grey:
-    """Return a line image (H, w) drawn smaller in the middle of one (H, SMALLER * w)."""
-    return _centred(line, SMALLER, line.shape[0])
 
 
 def redrawn(grey: Grey, scale: float, height: int) -> Grey:

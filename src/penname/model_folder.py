@@ -1,7 +1,7 @@
 """Model folder: what a Recognizer loads, and everything needed to use it.
 
     model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride
-    second.onnx  the network that looks again at what is doubtful, where that is another one
+    second.onnx  another network for what is doubtful, or one that reads first (see `Second`)
     language.npz how probable a text is, when decoding is a search (see `penname.beam`)
     model.json   alphabet, image spec, stride, decoding, checksum, and where the model comes from
     card.md      what it was trained on and how well it reads, for people
@@ -63,12 +63,17 @@ def evidence(log_share: float) -> float:
 
 @dataclass(frozen=True)
 class Second:
-    """The network that looks again at what is doubtful: of which model, and what it reads."""
+    """Another network for the same lines: of which model, what it reads, and when.
+
+    It looks again at what is doubtful, or it reads first and the model's own network looks again: a
+    fast one, so that the careful one has little to do.
+    """
 
     name: str
     created: str  # when that model was, ISO 8601
     height: int  # of its line images, pixels
     writing: float  # how large writing is in them, as a share of the height; 0: as it comes
+    reads_first: bool = False  # all lines; the model's own network then has what is doubtful
 
     def scale(self, image: ImageSpec) -> float:
         """Return the scale at which line images of `image` are drawn anew for it."""
@@ -104,7 +109,7 @@ class ModelFolder:
 
     @property
     def second_onnx(self) -> Path:
-        """The file of the network that looks again."""
+        """The file of the other network."""
         return self.path / "second.onnx"
 
     @property

@@ -30,7 +30,6 @@ from penname.line_image import (
     line_image_or_reason,
     on_canvas,
     redrawn,
-    smaller,
 )
 from penname.model_folder import ModelFolder
 from penname.network import RUNTIME, Network, load_later, load_network
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
     from penname import ctc
 
     _Batch = tuple[list[int], Callable[[], np.ndarray]]
-    _Look = tuple[Network, Callable[[Grey], Grey]]
 
+SMALLER = 0.88  # scale of the second look at a doubtful line
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 NO_IMAGE = 200  # columns that a picture counts as when it has none
 WINDOW = 200_000  # columns of the line images begun at a time, twice in memory: 1,000 names
@@ -103,6 +102,18 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class _Look:
+    """A network, and the scale and the height at which line images are drawn for it."""
+
+    network: Network
+    scale: float
+    height: int
+
+    def drawn(self, line: Grey) -> Grey:
+        return redrawn(line, self.scale, self.height)
+
+
+@dataclass(frozen=True, slots=True)
 class _Window:
     """Pictures on their way: names, line images or why there is none, batches in the network.
 
@@ -134,8 +145,8 @@ class Recognizer:
     Args:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
-        second: the function of `model.second`. Doubtful lines are drawn smaller for `network`, and
-            what is still doubtful goes to this one.
+        second: the function of `model.second`. One of the two reads all lines, doubtful ones once
+            more drawn smaller, and what is still doubtful goes to the other.
         threads: batches that are in the network at a time; 0 is one for each core.
         runtime: what runs the network (`penname.network.RUNTIMES`).
 
@@ -185,8 +196,14 @@ class Recognizer:
             OptionError: when there is no such runtime, or it is not installed.
         """
         folder = ModelFolder.load(model)
-        network = load_network(folder.onnx, runtime)
-        second = load_later(folder.second_onnx, runtime) if folder.second else None
+        if not folder.second:
+            network, second = load_network(folder.onnx, runtime), None
+        elif folder.second.reads_first:
+            network = load_later(folder.onnx, runtime)
+            second = load_network(folder.second_onnx, runtime)
+        else:
+            network = load_network(folder.onnx, runtime)
+            second = load_later(folder.second_onnx, runtime)
         return cls(folder, network, second=second, threads=threads, runtime=runtime)
 
     def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
@@ -284,21 +301,21 @@ class Recognizer:
         pool: ThreadPoolExecutor,
     ) -> _Window:
         """Return the pictures, with the network at work on batches of equal canvas width."""
-        window = _Window()
-        groups: dict[int, list[int]] = defaultdict(list)  # canvas width -> indices
+        window, look = _Window(), self._looks()[0]
+        groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
 
         def send(width: int, *, alone: bool = False) -> None:
-            group = groups.pop(width)
-            lines = [line for i in group if not isinstance(line := window.lines[i], str)]
-            work = partial(self._run, self.network, lines, width)
-            window.batches.append((group, work if alone else pool.submit(work).result))
+            lines = groups.pop(width)
+            work = partial(self._run, look.network, list(lines.values()), width)
+            window.batches.append((list(lines), work if alone else pool.submit(work).result))
 
         for index, (file, line) in enumerate(prepared):
             window.files.append(file)
             window.lines.append(line)
             if not isinstance(line, str):
-                width = self.model.image.canvas_width(line.shape[1])
-                groups[width].append(index)
+                drawn = look.drawn(line)
+                width = self.model.image.canvas_width(drawn.shape[1])
+                groups[width][index] = drawn
                 if len(groups[width]) == batch_size:
                     send(width)
         alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
@@ -312,12 +329,12 @@ class Recognizer:
         Each part of it is searched while the network is at work on the next, and looked at again
         while the parts before and after it are searched and weighed.
         """
-        looks = list(self._more_looks())
+        _, again, *more = self._looks()
         parts = []
         for part in self._parts(window):
-            self._look(part, looks[0], window, pool)
+            self._look(part, again, window, pool)
             parts.append(part)
-        for following in [*looks[1:], None]:
+        for following in [*more, None]:
             for part in parts:
                 self._weigh(part)
                 if following:
@@ -356,25 +373,25 @@ class Recognizer:
             )
         return log_probs
 
-    def _more_looks(self) -> Iterator[_Look]:
-        """Yield the networks that look again, one after the other, and how lines are drawn."""
-        yield self.network, smaller
+    def _looks(self) -> list[_Look]:
+        """Return the looks one after the other: at all lines, then at what is doubtful still."""
+        first, more = _Look(self.network, 1.0, self.model.image.height), list[_Look]()
         if self.second and self.model.second:
             second = self.model.second
-            scale = second.scale(self.model.image)
-            yield self.second, partial(redrawn, scale=scale, height=second.height)
+            other = _Look(self.second, second.scale(self.model.image), second.height)
+            first, more = (other, [first]) if second.reads_first else (first, [other])
+        return [first, replace(first, scale=SMALLER * first.scale), *more]
 
     def _look(self, part: _Part, look: _Look, window: _Window, pool: ThreadPoolExecutor) -> None:
         """Send what is doubtful in a part of a window to a network, once more."""
-        network, drawn = look
         groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
         for index in self.decoder.doubtful(part.readings):
             if not isinstance(line := window.lines[index], str):
-                again = drawn(line)
+                again = look.drawn(line)
                 groups[self.model.image.canvas_width(again.shape[1])][index] = again
         alone = len(groups) == len(window.batches) == 1  # as in `_begun`
         for width, lines in groups.items():
-            work = partial(self._run, network, list(lines.values()), width)
+            work = partial(self._run, look.network, list(lines.values()), width)
             part.coming.append((list(lines), work if alone else pool.submit(work).result))
 
     def _weigh(self, part: _Part) -> None:
@@ -396,14 +413,10 @@ class Recognizer:
             Alternative(self.model.alphabet.decode(text.labels), left * text.share)
             for text in reading.texts[1:]
         )
-        characters = tuple(self._character(span, line.shape[1]) for span in decoded.characters)
+        stride = self.model.stride / self._looks()[0].scale  # pixels of the line image a frame
+        characters = tuple(_character(span, stride, line.shape[1]) for span in decoded.characters)
         reason = _reason(line, decoded.text, confidence, strict=self.decoder.strict)
         return Prediction("", decoded.text, confidence, characters, alternatives, reason=reason)
-
-    def _character(self, span: ctc.Span, width: int) -> Character:
-        """Return the span in pixels, within the line image of that width."""
-        start, end = (min(frame * self.model.stride, width) for frame in (span.start, span.end))
-        return Character(span.character, start, end, min(span.confidence, 1.0))
 
     def _confidence(self, share: float) -> float:
         calibration = self.model.confidence
@@ -420,6 +433,12 @@ def _window(prepared: Iterator[tuple[str, Grey | str]]) -> Iterator[tuple[str, G
         columns += NO_IMAGE if isinstance(line, str) else line.shape[1]
         if columns >= WINDOW:
             return
+
+
+def _character(span: ctc.Span, stride: float, width: int) -> Character:
+    """Return the span in pixels, within the line image of that width."""
+    start, end = (min(round(frame * stride), width) for frame in (span.start, span.end))
+    return Character(span.character, start, end, min(span.confidence, 1.0))
 
 
 def _reason(line: Grey, text: str, confidence: float, *, strict: bool) -> str:

@@ -37,6 +37,11 @@ def flags(sub: argparse.ArgumentParser) -> None:
         help="let the network of this model (of two, the second) look again at what is doubtful",
     )
     sub.add_argument(
+        "--second-first",
+        action="store_true",
+        help="let that network read all lines, and this one look again at what is doubtful",
+    )
+    sub.add_argument(
         "--calibrate",
         nargs="+",
         type=Path,
@@ -59,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         running=arguments.text,
         decoding=from_flags(DecodingOptions, arguments),
         second=arguments.second,
+        reads_first=arguments.second_first,
         calibration=arguments.calibrate,
     )
     print(folder.path)

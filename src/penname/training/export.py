@@ -46,6 +46,7 @@ def export_model(
     running: Sequence[Path] = (),
     decoding: DecodingOptions | None = None,
     second: str | Path | None = None,
+    reads_first: bool = False,
     calibration: Sequence[Path] = (),
 ) -> ModelFolder:
     """Write the best weights of a training run to the model folder `out`.
@@ -60,11 +61,12 @@ def export_model(
         decoding: how texts are found with the language; None is the usual way.
         second: a model whose network looks again at what is doubtful, the second one where that
             model has two; it needs a language.
+        reads_first: the second network reads all lines, and this one looks again.
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
-        OptionError: a second look or other decoding than the usual without a language, or running
-            text without a share of the words.
+        OptionError: a second look or other decoding than the usual without a language, running text
+            without a share of the words, or no second network to read first.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
         LexiconError: the language cannot be built from its table and the running text.
         ModelError: there is no such second model, or it cannot look again (`with_second`).
@@ -72,6 +74,8 @@ def export_model(
     """
     if second and not language:
         raise OptionError("a second look is taken by a search, which needs a --language")
+    if reads_first and not second:
+        raise OptionError("--second-first says which network reads first; name the other, --second")
     if decoding not in (None, DecodingOptions()) and not language:
         raise OptionError("the options of decoding are those of a search, which needs a --language")
     decoding = decoding or DecodingOptions()
@@ -86,15 +90,15 @@ def export_model(
             build_language(language, folder.alphabet, folder.language, counted)
             folder = replace(folder, decoding=decoding)
             if second:
-                folder = with_second(folder, ModelFolder.load(second))
+                folder = with_second(folder, ModelFolder.load(second), reads_first=reads_first)
             folder.save()
         if calibration:
             folder = calibrate(folder, read_sources(calibration, SourceOptions()))
         return move_into(folder, out)
 
 
-def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
-    """Return a model folder, not saved, in which a network of another model looks again.
+def with_second(folder: ModelFolder, other: ModelFolder, *, reads_first: bool) -> ModelFolder:
+    """Return a model folder, not saved, with a network of another model that reads first or again.
 
     Raises:
         ModelError: it writes other characters, in other frames, or needs other canvases.
@@ -106,7 +110,7 @@ def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
         if theirs != ours:
             raise ModelError(
                 f"{other.path}: its {what} is {theirs!r}, not {ours!r}; only a model that "
-                "writes the same characters in the same frames can look again"
+                "writes the same characters in the same frames can be the second"
             )
     if folder.image.width_step % other.image.width_step:
         raise ModelError(
@@ -116,7 +120,7 @@ def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
     shutil.copyfile(other.second_onnx if other.second else other.onnx, folder.second_onnx)
     image = other.image
     second = other.second or Second(other.name, other.created, image.height, image.writing)
-    return replace(folder, second=second)
+    return replace(folder, second=replace(second, reads_first=reads_first))
 
 
 @contextmanager

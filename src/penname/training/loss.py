@@ -6,11 +6,16 @@ probabilities" are not probabilities. Here the loss owns it (Graves et al. 2006)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from penname.alphabet import BLANK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def ctc_loss(logits: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
@@ -38,6 +43,18 @@ def frame_loss(logits: Tensor, taught: Tensor) -> Tensor:
     """
     log_probs = logits.float().log_softmax(-1)
     return functional.kl_div(log_probs, taught, reduction="none", log_target=True).sum((1, 2))
+
+
+def stage_loss(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> Tensor:
+    """Return how far stages are from a teacher's: (), the sum of squares as a share of theirs.
+
+    Args:
+        ours: (N, C, H, W) of each stage, any float type.
+        theirs: as many, of the same shapes.
+    """
+    pairs = ((mine.float(), right.float()) for mine, right in zip(ours, theirs, strict=True))
+    far = [(mine - right).square().mean() / right.square().mean() for mine, right in pairs]
+    return torch.stack(far).sum()
 
 
 def batch_loss(

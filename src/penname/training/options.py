@@ -25,6 +25,7 @@ RANGES = {
     "dropout": (0, 0.99),
     "shortcut": (0, 100),
     "teaching": (0, 100),
+    "matching": (0, 100),
 }
 
 
@@ -47,6 +48,9 @@ class TrainOptions:
     dropout: float = option(0.2, "dropout before and between the recurrent layers")
     shortcut: float = option(0.2, "weight of the auxiliary CTC head while training")
     teaching: float = option(1.0, "weight of the frames of --teacher beside the labels")
+    matching: float = option(
+        0.0, "weight of the stages of a --teacher with the same ones, as a factorised network's"
+    )
     mix: str = option("", "passes an epoch makes over each --pack, as 1,0.5,8; empty is 1 each")
     patience: int = option(
         0, "stop after this many epochs without a better validation CER; 0: never"

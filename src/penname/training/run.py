@@ -32,11 +32,11 @@ from penname.training.augment import augment
 from penname.training.cuda_graphs import Pass, Size, record
 from penname.training.data import Batch, Lines, Resident, in_order, loaded, plan
 from penname.training.device import arithmetic, autocast, find_device, on_device
-from penname.training.loss import batch_loss, frame_loss
+from penname.training.loss import batch_loss, frame_loss, stage_loss
 from penname.training.model import SHAPES, STRIDE, as_ink, parameters, pixels_a_step
 from penname.training.options import TrainOptions
 from penname.training.start import begin
-from penname.training.teacher import Teacher
+from penname.training.teacher import Stages, Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +111,11 @@ class Run:
         self.teacher: Teacher | None = None
         if teacher:
             self.teacher = Teacher(teacher, self.alphabet, self.spec, self.device, self.dtype)
+        self.stages: tuple[Stages, Stages] | None = None
+        if options.matching:
+            if not self.teacher:
+                raise TrainingError("--matching is by the stages of a --teacher; name one")
+            self.stages = self.teacher.stages(self.network)
         resident = Resident.where_it_fits(packs, self.device)
         self.train = Lines(packs, "train", self.alphabet, STRIDE, resident)
         self.validation = Lines(packs, "validation", self.alphabet, STRIDE, resident)
@@ -175,14 +180,18 @@ class Run:
         further = None
         if self.teacher:
             further = self.options.teaching * frame_loss(logits, self.teacher(ink))
-        return batch_loss(
+        loss, lines = batch_loss(
             logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut, further
         )
+        if self.stages:
+            ours, theirs = (each.given for each in self.stages)
+            loss = loss + self.options.matching * stage_loss(ours, theirs)
+        return loss, lines
 
     def _record(self, batches: list[np.ndarray]) -> dict[Size, Pass]:
         """Return the passes of the commonest sizes among the batches of an epoch, on a GPU."""
-        if self.device.type != "cuda" or self.options.preset not in SHAPES:
-            return {}
+        if self.device.type != "cuda" or self.options.preset not in SHAPES or self.stages:
+            return {}  # of a recorded pass the stages could not be learnt
         sizes = Counter((len(b), 1, self.spec.height, self.train.canvas(b)) for b in batches)
         common = [size for size, count in sizes.items() if count > RECORDED * len(batches)]
         return record(self.network, common, self.dtype)

@@ -3,25 +3,40 @@
 A label says what stands in a line, a teacher also where, and what else it might be. A smaller
 network learns both from it (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network";
 frame by frame for CTC: Kurata and Audhkhasi 2018, "Improved Knowledge Distillation from
-Bi-directional to Uni-directional LSTM CTC").
+Bi-directional to Uni-directional LSTM CTC"). One with the same stages, such as a factorised one,
+learns also what each stage gives (Romero et al. 2015, "FitNets: Hints for Thin Deep Nets").
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from penname.alphabet import BLANK
 from penname.errors import TrainingError
 from penname.training.device import autocast, on_device
+from penname.training.model import Reader, shape_of
 from penname.training.start import network_of
 
 if TYPE_CHECKING:
     from penname.alphabet import Alphabet
     from penname.line_image import ImageSpec
     from penname.model_folder import ModelFolder
+
+
+class Stages:
+    """What each stage of a network gave when the network last ran: (N, C, H, W) each."""
+
+    def __init__(self, network: Reader) -> None:
+        self.given: list[Tensor] = [torch.zeros(()) for _ in network.stages]
+        for place, stage in enumerate(network.stages):
+            stage.register_forward_hook(partial(self._keep, place))
+
+    def _keep(self, place: int, _stage: nn.Module, _inputs: object, given: Tensor) -> None:
+        self.given[place] = given
 
 
 class Teacher:
@@ -49,10 +64,29 @@ class Teacher:
                 f"the teacher {folder.path} writes {folder.alphabet.characters!r}, the packs "
                 f"hold {alphabet.characters!r}; give packs with --alphabet as the teacher's"
             )
-        self.network = on_device(network_of(folder), device).eval().requires_grad_(False)
+        self.network = network_of(folder)
+        on_device(self.network, device).eval().requires_grad_(False)
         self.device, self.dtype, self.sha256 = device, dtype, folder.checksum()
         theirs = (1 + folder.alphabet.characters.index(each) for each in alphabet.characters)
         self.order = torch.tensor([BLANK, *theirs], device=device)
+
+    def stages(self, network: nn.Module) -> tuple[Stages, Stages]:
+        """Return what the stages of a network and the teacher's own give, from now on.
+
+        Raises:
+            TrainingError: their stages do not give the same numbers of pixels and channels.
+        """
+        ours, theirs = (
+            (len(shape.stem), shape.widths)
+            for shape in (shape_of(each.state_dict()) for each in (network, self.network))
+        )
+        if ours != theirs or not isinstance(network, Reader):
+            raise TrainingError(
+                f"the stages of the teacher are {theirs[1]} wide after {theirs[0]} halvings, those "
+                f"of the network {ours[1]} after {ours[0]}; only like ones match, so leave "
+                "--matching out"
+            )
+        return Stages(network), Stages(self.network)
 
     @torch.no_grad()
     def __call__(self, ink: Tensor) -> Tensor:
