@@ -143,6 +143,10 @@ def test_a_line_image_is_drawn_at_another_height() -> None:
     lower = redrawn(line, 1, 24) < INK
     assert lower.shape == (24, 100)
     assert np.count_nonzero(lower) == 16 * 60
+    # A stroke begins in each of rows 16 to 31 and 40 to 45, so 24 rows leave out 6 of 22.
+    assert np.array_equal(redrawn(line, 1, 24, 0.28) < INK, lower)
+    assert np.array_equal(redrawn(line, 1, 24, 0.27), redrawn(line, 0.5, 24))  # all 48 rows
+    assert redrawn(line, 1, 24, 0.27).shape == (24, 50)
     higher = redrawn(line, 1, 64)
     assert np.array_equal(higher[8:56], line)
     assert higher.shape == (64, 100)

@@ -409,6 +409,33 @@ def test_a_second_network_that_reads_first_leaves_what_it_doubts(searching: Reco
     assert alone.text == "AD"
 
 
+def test_what_a_lower_line_image_has_no_rows_for_is_drawn_smaller(searching: Recognizer) -> None:
+    inputs: list[np.ndarray] = []
+
+    def second(images: np.ndarray) -> np.ndarray:
+        inputs.append(images)
+        return said([("A", 1)], images.shape[3])(images)
+
+    spec = replace(searching.model.image, writing=0.2)
+    other = Second("other", "", height=spec.height // 2, writing=0.4, reads_first=True)
+    model = replace(searching.model, image=spec, second=other)
+    assert other.scale(spec) == 1  # so half of the rows have room
+    recognizer = Recognizer(model, said([("B", 1)], 64), second=second)
+    lines = [np.full((spec.height, 64), PAPER, dtype=np.uint8) for _ in range(2)]
+    for line, rows in zip(lines, (slice(20, 24), slice(44, 48)), strict=True):
+        line[6:20, ::4] = line[rows, ::4] = 0  # 18 rows with strokes; far apart, 22 % have no room
+        (read,) = recognizer.read_lines([line])
+        assert read.text == "A"
+    near, far = inputs
+    assert near.shape[2:] == (spec.height // 2, 64)
+    assert far.shape[2:] == (spec.height // 2, 32)
+    (character,) = read.characters
+    assert (character.start, character.end) == (
+        2 * STRIDE,
+        4 * STRIDE,
+    )  # one frame in half the scale
+
+
 @pytest.fixture
 def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many lines each search is given."""

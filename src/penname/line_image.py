@@ -183,14 +183,19 @@ def line_image_or_reason(source: Source, spec: ImageSpec) -> Grey | str:
         return str(error)
 
 
-def redrawn(grey: Grey, scale: float, height: int) -> Grey:
+def redrawn(grey: Grey, scale: float, height: int, cut_off: float = 1.0) -> Grey:
     """Return a picture (h, w) at `scale` as a line image (height, scale * w).
 
-    Where not all rows have room, they are those with most writing.
+    Where not all rows have room, they are those with most writing. Where these would leave more
+    than the share `cut_off` of the strokes out, all rows are drawn, as small as it takes.
     """
     rows = max(1, int(height / scale))
     if rows < len(grey):
-        grey = grey[densest_rows(grey < INK, rows)]
+        densest, left_out = densest_rows(grey < INK, rows)
+        if left_out > cut_off:
+            scale = height / len(grey)
+        else:
+            grey = grey[densest]
     return _centred(grey, scale, height)
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     _Batch = tuple[list[int], Callable[[], np.ndarray]]
 
 SMALLER = 0.88  # scale of the second look at a doubtful line
+CUT_OFF = 0.2  # share of the strokes that a look in fewer rows may leave out
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 NO_IMAGE = 200  # columns that a picture counts as when it has none
 WINDOW = 200_000  # columns of the line images begun at a time, twice in memory: 1,000 names
@@ -110,19 +111,20 @@ class _Look:
     height: int
 
     def drawn(self, line: Grey) -> Grey:
-        return redrawn(line, self.scale, self.height)
+        return redrawn(line, self.scale, self.height, CUT_OFF)
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
     """Pictures on their way: names, line images or why there is none, batches in the network.
 
-    A batch is its indices and what returns its log_probs (N, T, C), waiting for them or, for one
-    that is alone, computing them.
+    `scales` are those of the first look at each line. A batch is its indices and what returns its
+    log_probs (N, T, C), waiting for them or, for one that is alone, computing them.
     """
 
     files: list[str] = field(default_factory=list)
     lines: list[Grey | str] = field(default_factory=list)
+    scales: dict[int, float] = field(default_factory=dict)
     batches: list[_Batch] = field(default_factory=list)
 
 
@@ -316,6 +318,7 @@ class Recognizer:
                 drawn = look.drawn(line)
                 width = self.model.image.canvas_width(drawn.shape[1])
                 groups[width][index] = drawn
+                window.scales[index] = drawn.shape[1] / line.shape[1]
                 if len(groups[width]) == batch_size:
                     send(width)
         alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
@@ -344,7 +347,8 @@ class Recognizer:
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
             else:
-                yield replace(self._prediction(readings[index], line), file=file)
+                found = self._prediction(readings[index], line, window.scales[index])
+                yield replace(found, file=file)
 
     def _parts(self, window: _Window) -> Iterator[_Part]:
         """Yield the lines of a window, searched, as many as are searched best at a time."""
@@ -404,7 +408,7 @@ class Recognizer:
             part.readings.update(self.decoder.weighed(part.readings, part.looks))
             part.coming.clear()
 
-    def _prediction(self, reading: Reading, line: Grey) -> Prediction:
+    def _prediction(self, reading: Reading, line: Grey, scale: float) -> Prediction:
         """Return the prediction for a line image, its file to be filled in."""
         decoded, share = reading.decoded, reading.share
         confidence = self._confidence(share)
@@ -413,7 +417,7 @@ class Recognizer:
             Alternative(self.model.alphabet.decode(text.labels), left * text.share)
             for text in reading.texts[1:]
         )
-        stride = self.model.stride / self._looks()[0].scale  # pixels of the line image a frame
+        stride = self.model.stride / scale  # pixels of the line image a frame
         characters = tuple(_character(span, stride, line.shape[1]) for span in decoded.characters)
         reason = _reason(line, decoded.text, confidence, strict=self.decoder.strict)
         return Prediction("", decoded.text, confidence, characters, alternatives, reason=reason)
