@@ -5,16 +5,15 @@
 # so the script can be stopped at any moment and started again. The numbers that depend on the
 # hardware can be set from outside: SYNTHETIC, JOINED (synthetic and recombined names), FIRST (network of
 # the first stage), FIRST_EPOCHS, EPOCHS, FACTOR_EPOCHS, SECOND_EPOCHS, BATCH, RATE, FROM, a model that the fourth
-# stage starts from, and TEACHER, one whose frames it learns beside the labels. The fifth stage is left out unless
-# FACTOR_EPOCHS says how long it takes. The included model: see its card.
+# stage starts from, and TEACHER, one whose frames it learns beside the labels. The included model: see its card.
 set -euo pipefail
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
-  : "${EPOCHS:=25}" "${SECOND_EPOCHS:=12}" "${BATCH:=1024}" "${RATE:=0.0025}"
-else # two cores: two hours (docs/log.md, "`names` from the data folder on two cores"), and one for stage 6
+  : "${EPOCHS:=25}" "${FACTOR_EPOCHS:=12}" "${SECOND_EPOCHS:=12}" "${BATCH:=1024}" "${RATE:=0.0025}"
+else # two cores: two hours (docs/log.md, "`names` from the data folder on two cores"), and one each for stages 5 and 6
   : "${SYNTHETIC:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
-  : "${EPOCHS:=8}" "${SECOND_EPOCHS:=3}" "${BATCH:=64}" "${RATE:=0.002}"
+  : "${EPOCHS:=8}" "${FACTOR_EPOCHS:=2}" "${SECOND_EPOCHS:=3}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 common=(--resume --batch-size "$BATCH" --save-every 5m)
@@ -62,23 +61,21 @@ penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" 
 [ -e "$out/one/model.json" ] ||
   penname export --checkpoint "$out/run" --out "$out/one" --name names "${language[@]}"
 
-# 5. If asked for, its convolutions in two factors each, which read a quarter to a third faster and a point worse after three
-# epochs (docs/log.md, "Convolutions in two factors"); what they lose comes back from the whole network as teacher.
-first=$out/run
-[ -z "${FACTOR_EPOCHS:-}" ] || {
-  [ -e "$out/factors" ] || {
-    rm -rf "$out/factors.part"
-    cp -r "$out/one" "$out/factors.part"
-    penname factorise "$out/factors.part" --pictures "$out/agreed.parquet"
-    mv "$out/factors.part" "$out/factors"
-  }
-  first=$out/factored
-  penname train --pack "$out/relabelled" --pack "$out/joined" --pack "$out/synth" --pack "$out/validation" \
-    --mix 2,0.5,0.1,1 --preset names --from "$out/factors" --teacher "$out/one" --epochs "$FACTOR_EPOCHS" \
-    --learning-rate 0.0008 --warmup 0.05 --dropout 0.1 --augment 0.8 --out "$first" "${common[@]}"
+# 5. The same with its convolutions in two factors each, which takes half the time and reads first: what they lose is a point,
+# and what it doubts goes to the whole network, which loses none (docs/log.md, "A fast network first").
+[ -e "$out/factors" ] || {
+  rm -rf "$out/factors.part"
+  cp -r "$out/one" "$out/factors.part"
+  penname factorise "$out/factors.part" --pictures "$out/agreed.parquet" --share 0.35
+  mv "$out/factors.part" "$out/factors"
 }
+penname train --pack "$out/relabelled" --pack "$out/joined" --pack "$out/synth" --pack "$out/validation" \
+  --mix 2,0.5,0.1,1 --preset names --from "$out/factors" --teacher "$out/one" --matching 1 --epochs "$FACTOR_EPOCHS" \
+  --learning-rate 0.0008 --warmup 0.05 --dropout 0.1 --augment 0.8 --out "$out/factored" "${common[@]}"
+penname export --checkpoint "$out/factored" --out "$out/fast" --name names-fast
+penname quantise "$out/fast" --pictures "$out/agreed.parquet"
 
-# 6. A second one, trained on from the whole, knows names on rulings and poor scans (docs/log.md, "names on rulings").
+# 6. A second one for what is doubtful still, trained on from the whole, knows names on rulings and poor scans (docs/log.md).
 low=(--height 48 --writing 0.2133 --slack 1.15) other=$out/scans
 [ -e "$other/validation" ] ||
   penname pack "$out/validation.parquet" --out "$other/validation" --validation 1 "${low[@]}" "${clean[@]}"
@@ -97,8 +94,9 @@ penname train --pack "$other/scans" --pack "$other/scans-joined" --pack "$other/
 penname export --checkpoint "$other/run" --out "$other/model" --name names-scans
 penname quantise "$other/model" --pictures "$out/agreed.parquet"
 
-# 7. Both in a model, its confidence fitted on verified labels, in integers.
-penname export --checkpoint "$first" --out "$out/names" --name names "${language[@]}" --second "$other/model"
+# 7. All three in a model, its confidence fitted on verified labels, in integers.
+penname export --checkpoint "$out/run" --out "$out/names" --name names "${language[@]}" \
+  --fast "$out/fast" --second "$other/model"
 penname quantise "$out/names" --pictures "$out/agreed.parquet" --calibrate "$out/verified.parquet"
 for labels in validation verified; do
   penname evaluate --model "$out/names" --data "$out/$labels.parquet" --html "$out/$labels.html"

@@ -19,7 +19,7 @@ from penname.errors import GroundTruthError, ModelError, OptionError, TrainingEr
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.language import Language
 from penname.line_image import ImageSpec
-from penname.model_folder import ModelFolder, Second
+from penname.model_folder import Fast, ModelFolder, Second
 from penname.recognizer import Recognizer
 from penname.training import export
 from penname.training.export import export_model, load_best
@@ -221,13 +221,6 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
     )
     assert third.second_onnx.read_bytes() == other.onnx.read_bytes()
     assert third.second == folder.second
-    second_first = ["--second", str(second), "--second-first"]
-    flags = ["export", "--checkpoint", str(tmp_path / "run"), "--out", str(tmp_path / "third")]
-    assert main([*flags, "--name", "third", "--language", str(names), *second_first]) == 0
-    fast = ModelFolder.load(tmp_path / "third")
-    assert folder.second is not None
-    assert fast.second == replace(folder.second, reads_first=True)
-    assert main([*flags, "--name", "third", "--language", str(names), "--second-first"]) == 2
     for change, message in (
         ({"stride": 8}, r"other: its stride is 8, not 4; only a model"),
         ({"alphabet": Alphabet("AB")}, r"other: its alphabet is 'AB', not .ABCDEF.*; only a model"),
@@ -238,6 +231,30 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
             export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
     export_model(tmp_path / "run", folder.path, "mine", language=names)
     assert not ModelFolder.load(folder.path).second_onnx.exists()
+
+
+def test_the_network_of_another_model_is_given_to_read_first(tmp_path: Path) -> None:
+    trained(tmp_path, "names")
+    other = export_model(tmp_path / "run", tmp_path / "other", "other")
+    trained(tmp_path, "names", seed=2)
+    names = tmp_path / "names.csv"
+    names.write_text("name,count\nADA,3\nBO,1\n")
+    flags = ["export", "--checkpoint", str(tmp_path / "run"), "--out", str(tmp_path / "model")]
+    flags += ["--name", "mine", "--fast", str(other.path)]
+    assert main(flags) == 2  # without a language nothing is doubtful
+    assert main([*flags, "--language", str(names)]) == 0
+    folder = ModelFolder.load(tmp_path / "model")
+    assert folder.fast == Fast("other", other.created)
+    assert folder.fast_onnx.read_bytes() == other.onnx.read_bytes() != folder.onnx.read_bytes()
+    for change, message in (
+        ({"alphabet": Alphabet("AB")}, r"other: its alphabet is 'AB', not .ABCDEF.*; only a model"),
+        ({"image": replace(other.image, slack=1.2)}, "slack=1.2.*and mine .*; pack both alike"),
+    ):
+        replace(other, **change).save()
+        with pytest.raises(ModelError, match=message):
+            export_model(tmp_path / "run", folder.path, "mine", language=names, fast=other.path)
+    export_model(tmp_path / "run", folder.path, "mine", language=names)
+    assert not folder.fast_onnx.exists()
 
 
 def test_exporting_again_replaces_the_model_and_leaves_the_card(tmp_path: Path) -> None:

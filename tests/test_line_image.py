@@ -20,6 +20,7 @@ from penname.line_image import (
     line_image,
     on_canvas,
     redrawn,
+    smaller,
     stored_spec,
 )
 from penname.writing import writing_size
@@ -131,6 +132,17 @@ def test_pale_paper_is_as_blank_in_16_bits_as_in_8() -> None:
         assert line_image(decode(picture), SPEC).min() == PAPER
 
 
+def test_a_smaller_line_image_keeps_its_middle_and_its_height() -> None:
+    line = np.full((48, 100), PAPER, dtype=np.uint8)
+    line[14:34, 25:75] = 0  # 20 x 50 of ink in the middle
+    found = smaller(line)
+    assert found.shape == (48, 88)
+    rows, columns = (np.unique(each) for each in np.nonzero(found < INK))
+    assert (rows[0] + rows[-1], columns[0] + columns[-1]) == (47, 87)
+    assert (len(rows), len(columns)) == (18, 44)
+    assert smaller(np.zeros((8, 1), dtype=np.uint8)).shape == (8, 1)
+
+
 def test_a_line_image_is_drawn_at_another_height() -> None:
     line = np.full((48, 100), PAPER, dtype=np.uint8)
     line[16:32, 20:80] = 0
@@ -143,18 +155,9 @@ def test_a_line_image_is_drawn_at_another_height() -> None:
     lower = redrawn(line, 1, 24) < INK
     assert lower.shape == (24, 100)
     assert np.count_nonzero(lower) == 16 * 60
-    # A stroke begins in each of rows 16 to 31 and 40 to 45, so 24 rows leave out 6 of 22.
-    assert np.array_equal(redrawn(line, 1, 24, 0.28) < INK, lower)
-    assert np.array_equal(redrawn(line, 1, 24, 0.27), redrawn(line, 0.5, 24))  # all 48 rows
-    assert redrawn(line, 1, 24, 0.27).shape == (24, 50)
     higher = redrawn(line, 1, 64)
     assert np.array_equal(higher[8:56], line)
     assert higher.shape == (64, 100)
-    smaller = redrawn(line, 0.88, 48) < INK
-    assert smaller.shape == (48, 88)
-    rows, columns = (np.unique(each) for each in np.nonzero(smaller))
-    assert (rows[0], rows[-1], columns[0], columns[-1]) == (17, 42, 18, 69)
-    assert redrawn(np.zeros((8, 1), dtype=np.uint8), 0.88, 8).shape == (8, 1)
 
 
 def test_a_path_reads_as_its_bytes(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from penname.beam import DecodingOptions
 from penname.errors import ModelError
 from penname.language import Language
 from penname.line_image import ImageSpec
-from penname.model_folder import Calibration, ModelFolder, Second, included
+from penname.model_folder import Calibration, Fast, ModelFolder, Second, included
 from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
     values = json.loads((model.path / "model.json").read_text("utf-8"))
     assert list(values) == [
         *("format", "version", "name", "penname", "created", "alphabet", "image", "stride"),
-        *("sha256", "confidence", "decoding", "second", "training"),
+        *("sha256", "confidence", "decoding", "second", "fast", "training"),
     ]
     assert values["format"] == "penname-model"
     assert values["version"] == 1
@@ -120,23 +120,15 @@ def test_a_second_network_is_kept_and_loaded_with_the_first(tmp_path: Path) -> N
     shutil.copyfile(plain.onnx, plain.second_onnx)
     assert ModelFolder.load(plain.path) == plain  # a network nobody asks for is left alone
     assert Recognizer.load(plain.path).second is None
-    second = Second("other", "2026-11-22", 48, 0.2)
-    model = replace(plain, second=second)
+    model = replace(plain, second=Second("other", "2026-11-22", 48, 0.2))
     model.save()
     assert ModelFolder.load(model.path) == model
     loaded = Recognizer.load(model.path)
     images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
     assert loaded.second is not None
     np.testing.assert_array_equal(loaded.second(images), loaded.network(images))
-    first = replace(model, second=replace(second, reads_first=True))
-    first.save()
-    assert ModelFolder.load(model.path) == first
-    loaded = Recognizer.load(model.path)
-    assert loaded.second is not None
-    np.testing.assert_array_equal(loaded.second(images), loaded.network(images))
-    model.save()
     values = json.loads((plain.path / "model.json").read_text("utf-8"))
-    del values["second"]["writing"], values["second"]["reads_first"]  # as older models have it
+    del values["second"]["writing"]  # as older models have it
     (plain.path / "model.json").write_text(json.dumps(values), "utf-8")
     assert ModelFolder.load(plain.path).second == Second("other", "2026-11-22", 48, 0.0)
     model.second_onnx.write_bytes(b"another")
@@ -144,8 +136,24 @@ def test_a_second_network_is_kept_and_loaded_with_the_first(tmp_path: Path) -> N
         ModelFolder.load(model.path)
 
 
+def test_a_fast_network_is_kept_and_reads_first(tmp_path: Path) -> None:
+    plain = bar_model(tmp_path / "bars")
+    shutil.copyfile(plain.onnx, plain.fast_onnx)
+    assert Recognizer.load(plain.path).fast is None  # nobody asks for it
+    model = replace(plain, fast=Fast("other", "2026-11-28"))
+    model.save()
+    assert ModelFolder.load(model.path) == model
+    loaded = Recognizer.load(model.path)
+    images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
+    assert loaded.fast is not None
+    np.testing.assert_array_equal(loaded.fast(images), loaded.network(images))
+    model.fast_onnx.write_bytes(b"another")
+    with pytest.raises(ModelError, match=r"fast\.onnx .*is not the file"):
+        ModelFolder.load(model.path)
+
+
 def test_a_model_from_before_there_was_a_search_is_greedy(tmp_path: Path) -> None:
-    model = changed(bar_model(tmp_path / "bars"), decoding=..., second=...)
+    model = changed(bar_model(tmp_path / "bars"), decoding=..., second=..., fast=...)
     assert ModelFolder.load(model.path) == model
 
 

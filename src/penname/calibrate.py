@@ -40,7 +40,7 @@ def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> Model
     """
     loaded = Recognizer.load(folder.path)
     plain = replace(folder, confidence=None)
-    recognizer = Recognizer(plain, loaded.network, second=loaded.second)
+    recognizer = Recognizer(plain, loaded.network, second=loaded.second, fast=loaded.fast)
     scored = evaluate(recognizer, ground_truth, options=UNDRAWN).lines
     lines = [line for line in scored if not line.error]
     right = np.array([line.reference == line.hypothesis for line in lines], dtype=bool)

@@ -41,6 +41,7 @@ MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
 SPECK = 16  # pixels; as few dark ones are dirt
 UNEVEN = 16  # grey levels that paper may differ from end to end before it is evened out
 ENLARGED = 4.0  # times a picture is enlarged for small writing, at most
+SMALLER = 0.88  # scale of the second look at a doubtful line
 INK = 128  # after levels, anything darker is ink
 
 Grey = np.ndarray  # (h, w) uint8
@@ -183,19 +184,19 @@ def line_image_or_reason(source: Source, spec: ImageSpec) -> Grey | str:
         return str(error)
 
 
-def redrawn(grey: Grey, scale: float, height: int, cut_off: float = 1.0) -> Grey:
+def smaller(line: Grey) -> Grey:
+    """Return a line image (H, w) drawn smaller in the middle of one (H, SMALLER * w)."""
+    return _centred(line, SMALLER, line.shape[0])
+
+
+def redrawn(grey: Grey, scale: float, height: int) -> Grey:
     """Return a picture (h, w) at `scale` as a line image (height, scale * w).
 
-    Where not all rows have room, they are those with most writing. Where these would leave more
-    than the share `cut_off` of the strokes out, all rows are drawn, as small as it takes.
+    Where not all rows have room, they are those with most writing.
     """
     rows = max(1, int(height / scale))
     if rows < len(grey):
-        densest, left_out = densest_rows(grey < INK, rows)
-        if left_out > cut_off:
-            scale = height / len(grey)
-        else:
-            grey = grey[densest]
+        grey = grey[densest_rows(grey < INK, rows)]
     return _centred(grey, scale, height)
 
 

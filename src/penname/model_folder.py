@@ -1,14 +1,16 @@
 """Model folder: what a Recognizer loads, and everything needed to use it.
 
     model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride
-    second.onnx  another network for what is doubtful, or one that reads first (see `Second`)
+    fast.onnx    a faster network for the same images, where there is one: model.onnx then reads
+                 what this one doubts
+    second.onnx  the network that looks again at what is doubtful, where that is another one
     language.npz how probable a text is, when decoding is a search (see `penname.beam`)
     model.json   alphabet, image spec, stride, decoding, checksum, and where the model comes from
     card.md      what it was trained on and how well it reads, for people
 
 `ModelFolder.save` writes model.json last, and its checksum is verified on load, so a folder that
 was only half written or whose files do not belong together is never used. The checksum is that of
-model.onnx, with second.onnx and language.npz after it where they are used.
+model.onnx, with fast.onnx, second.onnx and language.npz after it where they are used.
 """
 
 from __future__ import annotations
@@ -63,22 +65,25 @@ def evidence(log_share: float) -> float:
 
 @dataclass(frozen=True)
 class Second:
-    """Another network for the same lines: of which model, what it reads, and when.
-
-    It looks again at what is doubtful, or it reads first and the model's own network looks again: a
-    fast one, so that the careful one has little to do.
-    """
+    """The network that looks again at what is doubtful: of which model, and what it reads."""
 
     name: str
     created: str  # when that model was, ISO 8601
     height: int  # of its line images, pixels
     writing: float  # how large writing is in them, as a share of the height; 0: as it comes
-    reads_first: bool = False  # all lines; the model's own network then has what is doubtful
 
     def scale(self, image: ImageSpec) -> float:
         """Return the scale at which line images of `image` are drawn anew for it."""
         known = self.writing and image.writing
         return self.height / image.height * (self.writing / image.writing if known else 1.0)
+
+
+@dataclass(frozen=True)
+class Fast:
+    """The network that reads all lines first, so that the model's own has only what it doubts."""
+
+    name: str  # of its model
+    created: str  # when that model was, ISO 8601
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class ModelFolder:
     confidence: Calibration | None = None
     decoding: DecodingOptions | None = None  # None is greedy
     second: Second | None = None  # None: the network itself alone looks again
+    fast: Fast | None = None  # None: the network itself reads all lines
     penname: str = __version__  # the version that wrote it
 
     @property
@@ -108,8 +114,13 @@ class ModelFolder:
         return self.path / "float.onnx"
 
     @property
+    def fast_onnx(self) -> Path:
+        """The file of the network that reads first."""
+        return self.path / "fast.onnx"
+
+    @property
     def second_onnx(self) -> Path:
-        """The file of the other network."""
+        """The file of the network that looks again."""
         return self.path / "second.onnx"
 
     @property
@@ -146,6 +157,7 @@ class ModelFolder:
         """The files that reading needs besides model.json."""
         used = {
             self.onnx: True,
+            self.fast_onnx: self.fast,
             self.second_onnx: self.second,
             self.language: self.decoding,
         }
@@ -184,6 +196,7 @@ class ModelFolder:
             "confidence": self.confidence and asdict(self.confidence),
             "decoding": self.decoding and to_json(self.decoding),
             "second": self.second and asdict(self.second),
+            "fast": self.fast and asdict(self.fast),
             "training": self.training,
         }
         write_whole(
@@ -228,7 +241,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values of model.json as fields of ModelFolder, every name accounted for."""
-    values = {"decoding": None, "second": None} | values  # older models lack them
+    values = {"decoding": None, "second": None, "fast": None} | values  # older models lack them
     names = {each.name for each in fields(ModelFolder)} - {"path"}
     if names != set(values):
         odd = ", ".join(sorted(names ^ set(values)))
@@ -237,11 +250,13 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("alphabet is not a string of characters")
     if not isinstance(values["stride"], int) or values["stride"] < 1:
         raise ValueError(f"stride is {values['stride']!r}, not a number of pixels")
-    calibration, decoding, second = (values[name] for name in ("confidence", "decoding", "second"))
+    calibration, decoding = values["confidence"], values["decoding"]
+    second, fast = values["second"], values["fast"]
     return values | {
         "alphabet": Alphabet(values["alphabet"]),
         "image": stored_spec(values["image"]),
         "confidence": calibration and Calibration(**calibration),
         "decoding": None if decoding is None else from_json(DecodingOptions, decoding),
         "second": second and Second(**{"writing": 0.0} | second),  # older models lack it
+        "fast": fast and Fast(**fast),
     }

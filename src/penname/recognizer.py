@@ -30,6 +30,7 @@ from penname.line_image import (
     line_image_or_reason,
     on_canvas,
     redrawn,
+    smaller,
 )
 from penname.model_folder import ModelFolder
 from penname.network import RUNTIME, Network, load_later, load_network
@@ -42,9 +43,8 @@ if TYPE_CHECKING:
     from penname import ctc
 
     _Batch = tuple[list[int], Callable[[], np.ndarray]]
+    _Look = tuple[Network, Callable[[Grey], Grey]]
 
-SMALLER = 0.88  # scale of the second look at a doubtful line
-CUT_OFF = 0.2  # share of the strokes that a look in fewer rows may leave out
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 NO_IMAGE = 200  # columns that a picture counts as when it has none
 WINDOW = 200_000  # columns of the line images begun at a time, twice in memory: 1,000 names
@@ -103,28 +103,15 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """A network, and the scale and the height at which line images are drawn for it."""
-
-    network: Network
-    scale: float
-    height: int
-
-    def drawn(self, line: Grey) -> Grey:
-        return redrawn(line, self.scale, self.height, CUT_OFF)
-
-
-@dataclass(frozen=True, slots=True)
 class _Window:
     """Pictures on their way: names, line images or why there is none, batches in the network.
 
-    `scales` are those of the first look at each line. A batch is its indices and what returns its
-    log_probs (N, T, C), waiting for them or, for one that is alone, computing them.
+    A batch is its indices and what returns its log_probs (N, T, C), waiting for them or, for one
+    that is alone, computing them.
     """
 
     files: list[str] = field(default_factory=list)
     lines: list[Grey | str] = field(default_factory=list)
-    scales: dict[int, float] = field(default_factory=dict)
     batches: list[_Batch] = field(default_factory=list)
 
 
@@ -147,8 +134,10 @@ class Recognizer:
     Args:
         model: what the network's outputs mean, and how pictures become its input.
         network: images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C). Threads share it.
-        second: the function of `model.second`. One of the two reads all lines, doubtful ones once
-            more drawn smaller, and what is still doubtful goes to the other.
+        second: the function of `model.second`. Doubtful lines are drawn smaller for `network`, and
+            what is still doubtful goes to this one.
+        fast: the function of `model.fast`. It reads all lines, and `network` reads doubtful ones
+            anew, as if this one had not.
         threads: batches that are in the network at a time; 0 is one for each core.
         runtime: what runs the network (`penname.network.RUNTIMES`).
 
@@ -162,12 +151,14 @@ class Recognizer:
         network: Network,
         *,
         second: Network | None = None,
+        fast: Network | None = None,
         threads: int = 0,
         runtime: str = RUNTIME,
     ) -> None:
         self.model = model
         self.network = network
         self.second = second
+        self.fast = fast
         self.runtime = runtime
         self.lexicon = ""  # the list of names, where one was given
         self.is_quick = False
@@ -198,15 +189,10 @@ class Recognizer:
             OptionError: when there is no such runtime, or it is not installed.
         """
         folder = ModelFolder.load(model)
-        if not folder.second:
-            network, second = load_network(folder.onnx, runtime), None
-        elif folder.second.reads_first:
-            network = load_later(folder.onnx, runtime)
-            second = load_network(folder.second_onnx, runtime)
-        else:
-            network = load_network(folder.onnx, runtime)
-            second = load_later(folder.second_onnx, runtime)
-        return cls(folder, network, second=second, threads=threads, runtime=runtime)
+        fast = load_network(folder.fast_onnx, runtime) if folder.fast else None
+        network = (load_later if fast else load_network)(folder.onnx, runtime)
+        second = load_later(folder.second_onnx, runtime) if folder.second else None
+        return cls(folder, network, second=second, fast=fast, threads=threads, runtime=runtime)
 
     def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
         """Return a recognizer that prefers the names of a list, or can write no other.
@@ -303,22 +289,21 @@ class Recognizer:
         pool: ThreadPoolExecutor,
     ) -> _Window:
         """Return the pictures, with the network at work on batches of equal canvas width."""
-        window, look = _Window(), self._looks()[0]
-        groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
+        window = _Window()
+        groups: dict[int, list[int]] = defaultdict(list)  # canvas width -> indices
 
         def send(width: int, *, alone: bool = False) -> None:
-            lines = groups.pop(width)
-            work = partial(self._run, look.network, list(lines.values()), width)
-            window.batches.append((list(lines), work if alone else pool.submit(work).result))
+            group = groups.pop(width)
+            lines = [line for i in group if not isinstance(line := window.lines[i], str)]
+            work = partial(self._run, self.fast or self.network, lines, width)
+            window.batches.append((group, work if alone else pool.submit(work).result))
 
         for index, (file, line) in enumerate(prepared):
             window.files.append(file)
             window.lines.append(line)
             if not isinstance(line, str):
-                drawn = look.drawn(line)
-                width = self.model.image.canvas_width(drawn.shape[1])
-                groups[width][index] = drawn
-                window.scales[index] = drawn.shape[1] / line.shape[1]
+                width = self.model.image.canvas_width(line.shape[1])
+                groups[width].append(index)
                 if len(groups[width]) == batch_size:
                     send(width)
         alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
@@ -330,37 +315,44 @@ class Recognizer:
         """Yield the predictions of a window.
 
         Each part of it is searched while the network is at work on the next, and looked at again
-        while the parts before and after it are searched and weighed.
+        while the parts before and after it are searched and weighed. What the fast network doubts
+        begins anew.
         """
-        _, again, *more = self._looks()
+        batches, readings = window.batches, dict[int, Reading]()
+        if self.fast:
+            batches = []
+            for part in self._parts(window.batches):
+                readings |= part.readings
+                batches += self._sent(part, (self.network, lambda line: line), window, pool)
+        looks = list(self._more_looks())
         parts = []
-        for part in self._parts(window):
-            self._look(part, again, window, pool)
+        for part in self._parts(batches):
+            part.coming.extend(self._sent(part, looks[0], window, pool))
             parts.append(part)
-        for following in [*more, None]:
+        for following in [*looks[1:], None]:
             for part in parts:
                 self._weigh(part)
                 if following:
-                    self._look(part, following, window, pool)
-        readings = {index: reading for part in parts for index, reading in part.readings.items()}
+                    part.coming.extend(self._sent(part, following, window, pool))
+        for part in parts:
+            readings |= part.readings
         for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
             else:
-                found = self._prediction(readings[index], line, window.scales[index])
-                yield replace(found, file=file)
+                yield replace(self._prediction(readings[index], line), file=file)
 
-    def _parts(self, window: _Window) -> Iterator[_Part]:
-        """Yield the lines of a window, searched, as many as are searched best at a time."""
+    def _parts(self, batches: list[_Batch]) -> Iterator[_Part]:
+        """Yield the lines of batches, searched, as many as are searched best at a time."""
         part = _Part()
         uncertain: list[int] = []
-        for place, (batch, result) in enumerate(window.batches, start=1):
+        for place, (batch, result) in enumerate(batches, start=1):
             log_probs = result()  # (N, T, C)
             greedy = dict(zip(batch, self.decoder.greedy(log_probs), strict=True))
             part.looks[0].update(zip(batch, log_probs, strict=True))
             part.readings.update(greedy)
             uncertain += self.decoder.uncertain(greedy)
-            if len(uncertain) >= TOGETHER or place == len(window.batches):
+            if len(uncertain) >= TOGETHER or place == len(batches):
                 lines = {index: part.looks[0][index] for index in uncertain}
                 part.readings.update(self.decoder.searched(part.readings, lines))
                 yield part
@@ -377,26 +369,30 @@ class Recognizer:
             )
         return log_probs
 
-    def _looks(self) -> list[_Look]:
-        """Return the looks one after the other: at all lines, then at what is doubtful still."""
-        first, more = _Look(self.network, 1.0, self.model.image.height), list[_Look]()
+    def _more_looks(self) -> Iterator[_Look]:
+        """Yield the networks that look again, one after the other, and how lines are drawn."""
+        yield self.network, smaller
         if self.second and self.model.second:
             second = self.model.second
-            other = _Look(self.second, second.scale(self.model.image), second.height)
-            first, more = (other, [first]) if second.reads_first else (first, [other])
-        return [first, replace(first, scale=SMALLER * first.scale), *more]
+            scale = second.scale(self.model.image)
+            yield self.second, partial(redrawn, scale=scale, height=second.height)
 
-    def _look(self, part: _Part, look: _Look, window: _Window, pool: ThreadPoolExecutor) -> None:
-        """Send what is doubtful in a part of a window to a network, once more."""
+    def _sent(
+        self, part: _Part, look: _Look, window: _Window, pool: ThreadPoolExecutor
+    ) -> list[_Batch]:
+        """Send what is doubtful in a part of a window to a network, and return the batches."""
+        network, drawn = look
         groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
         for index in self.decoder.doubtful(part.readings):
             if not isinstance(line := window.lines[index], str):
-                again = look.drawn(line)
+                again = drawn(line)
                 groups[self.model.image.canvas_width(again.shape[1])][index] = again
         alone = len(groups) == len(window.batches) == 1  # as in `_begun`
+        batches: list[_Batch] = []
         for width, lines in groups.items():
-            work = partial(self._run, look.network, list(lines.values()), width)
-            part.coming.append((list(lines), work if alone else pool.submit(work).result))
+            work = partial(self._run, network, list(lines.values()), width)
+            batches.append((list(lines), work if alone else pool.submit(work).result))
+        return batches
 
     def _weigh(self, part: _Part) -> None:
         """Weigh the texts of what was looked at again in a part, by all looks."""
@@ -408,7 +404,7 @@ class Recognizer:
             part.readings.update(self.decoder.weighed(part.readings, part.looks))
             part.coming.clear()
 
-    def _prediction(self, reading: Reading, line: Grey, scale: float) -> Prediction:
+    def _prediction(self, reading: Reading, line: Grey) -> Prediction:
         """Return the prediction for a line image, its file to be filled in."""
         decoded, share = reading.decoded, reading.share
         confidence = self._confidence(share)
@@ -417,10 +413,14 @@ class Recognizer:
             Alternative(self.model.alphabet.decode(text.labels), left * text.share)
             for text in reading.texts[1:]
         )
-        stride = self.model.stride / scale  # pixels of the line image a frame
-        characters = tuple(_character(span, stride, line.shape[1]) for span in decoded.characters)
+        characters = tuple(self._character(span, line.shape[1]) for span in decoded.characters)
         reason = _reason(line, decoded.text, confidence, strict=self.decoder.strict)
         return Prediction("", decoded.text, confidence, characters, alternatives, reason=reason)
+
+    def _character(self, span: ctc.Span, width: int) -> Character:
+        """Return the span in pixels, within the line image of that width."""
+        start, end = (min(frame * self.model.stride, width) for frame in (span.start, span.end))
+        return Character(span.character, start, end, min(span.confidence, 1.0))
 
     def _confidence(self, share: float) -> float:
         calibration = self.model.confidence
@@ -437,12 +437,6 @@ def _window(prepared: Iterator[tuple[str, Grey | str]]) -> Iterator[tuple[str, G
         columns += NO_IMAGE if isinstance(line, str) else line.shape[1]
         if columns >= WINDOW:
             return
-
-
-def _character(span: ctc.Span, stride: float, width: int) -> Character:
-    """Return the span in pixels, within the line image of that width."""
-    start, end = (min(round(frame * stride), width) for frame in (span.start, span.end))
-    return Character(span.character, start, end, min(span.confidence, 1.0))
 
 
 def _reason(line: Grey, text: str, confidence: float, *, strict: bool) -> str:

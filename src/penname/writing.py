@@ -55,22 +55,18 @@ def _stroke_width(ink: np.ndarray, begun: np.ndarray) -> float:
     return float(np.count_nonzero(ink)) * 4 / math.pi / max(int(edges), 1)
 
 
-def densest_rows(ink: np.ndarray, count: int) -> tuple[slice, float]:
-    """Return the `count` rows with most strokes, or all if fewer, and the share of the others.
+def densest_rows(ink: np.ndarray, count: int) -> slice:
+    """Return the `count` rows of ink (h, w) bool, or all where there are fewer, with most strokes.
 
     Where several are as good, as with blank rows around, it is the one in the middle of them.
-
-    Args:
-        ink: where there is ink (h, w) bool.
-        count: of rows that have room.
     """
     if len(ink) <= count:
-        return slice(0, len(ink)), 0.0
+        return slice(0, len(ink))
     until = np.concatenate([[0], _begun(ink).cumsum()])  # (h + 1,)
     within = until[count:] - until[:-count]
     best = np.flatnonzero(within == within.max())
     top = int(best[len(best) // 2])
-    return slice(top, top + count), float(until[-1] - within[top]) / max(1, int(until[-1]))
+    return slice(top, top + count)
 
 
 def _begun(ink: np.ndarray) -> np.ndarray:

@@ -37,9 +37,9 @@ def flags(sub: argparse.ArgumentParser) -> None:
         help="let the network of this model (of two, the second) look again at what is doubtful",
     )
     sub.add_argument(
-        "--second-first",
-        action="store_true",
-        help="let that network read all lines, and this one look again at what is doubtful",
+        "--fast",
+        metavar="MODEL",
+        help="let the network of this faster model read first, and this one what that doubts",
     )
     sub.add_argument(
         "--calibrate",
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         running=arguments.text,
         decoding=from_flags(DecodingOptions, arguments),
         second=arguments.second,
-        reads_first=arguments.second_first,
+        fast=arguments.fast,
         calibration=arguments.calibrate,
     )
     print(folder.path)

@@ -22,7 +22,7 @@ from penname.errors import ModelError, OptionError, TrainingError
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.language import build_language
 from penname.line_image import stored_spec
-from penname.model_folder import INCLUDED, ModelFolder, Second, included
+from penname.model_folder import INCLUDED, Fast, ModelFolder, Second, included
 from penname.options import from_json
 from penname.training.checkpoint import load_tensors
 from penname.training.graph import Exported, check_parity, round_weights, write_onnx
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
 # Of the run's description.
 KEPT = ("options", "parameters", "lines", "packs", "from", "teacher", "scores")
-FILES = ("model.onnx", "second.onnx", "float.onnx", "language.npz", "model.json")  # in that order
+FILES = (
+    "model.onnx",
+    "fast.onnx",
+    "second.onnx",
+    "float.onnx",
+    "language.npz",
+    "model.json",
+)  # in that order
 
 
 def export_model(
@@ -46,7 +53,7 @@ def export_model(
     running: Sequence[Path] = (),
     decoding: DecodingOptions | None = None,
     second: str | Path | None = None,
-    reads_first: bool = False,
+    fast: str | Path | None = None,
     calibration: Sequence[Path] = (),
 ) -> ModelFolder:
     """Write the best weights of a training run to the model folder `out`.
@@ -61,21 +68,20 @@ def export_model(
         decoding: how texts are found with the language; None is the usual way.
         second: a model whose network looks again at what is doubtful, the second one where that
             model has two; it needs a language.
-        reads_first: the second network reads all lines, and this one looks again.
+        fast: a model whose network reads first, and leaves this one what it doubts; it needs a
+            language.
         calibration: ground truth that was not trained on, to calibrate the confidence.
 
     Raises:
-        OptionError: a second look or other decoding than the usual without a language, running text
-            without a share of the words, or no second network to read first.
+        OptionError: another network or other decoding than the usual without a language, or running
+            text without a share of the words.
         TrainingError: no run there, or torch and ONNX Runtime disagree.
         LexiconError: the language cannot be built from its table and the running text.
-        ModelError: there is no such second model, or it cannot look again (`with_second`).
+        ModelError: there is no such other model, or it cannot be used (`with_second`, `with_fast`).
         GroundTruthError: the confidence cannot be calibrated on this ground truth.
     """
-    if second and not language:
-        raise OptionError("a second look is taken by a search, which needs a --language")
-    if reads_first and not second:
-        raise OptionError("--second-first says which network reads first; name the other, --second")
+    if (second or fast) and not language:
+        raise OptionError("what is doubtful is found by a search, which needs a --language")
     if decoding not in (None, DecodingOptions()) and not language:
         raise OptionError("the options of decoding are those of a search, which needs a --language")
     decoding = decoding or DecodingOptions()
@@ -90,28 +96,22 @@ def export_model(
             build_language(language, folder.alphabet, folder.language, counted)
             folder = replace(folder, decoding=decoding)
             if second:
-                folder = with_second(folder, ModelFolder.load(second), reads_first=reads_first)
+                folder = with_second(folder, ModelFolder.load(second))
+            if fast:
+                folder = with_fast(folder, ModelFolder.load(fast))
             folder.save()
         if calibration:
             folder = calibrate(folder, read_sources(calibration, SourceOptions()))
         return move_into(folder, out)
 
 
-def with_second(folder: ModelFolder, other: ModelFolder, *, reads_first: bool) -> ModelFolder:
-    """Return a model folder, not saved, with a network of another model that reads first or again.
+def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
+    """Return a model folder, not saved, in which a network of another model looks again.
 
     Raises:
         ModelError: it writes other characters, in other frames, or needs other canvases.
     """
-    for what, theirs, ours in (
-        ("alphabet", other.alphabet.characters, folder.alphabet.characters),
-        ("stride", other.stride, folder.stride),
-    ):
-        if theirs != ours:
-            raise ModelError(
-                f"{other.path}: its {what} is {theirs!r}, not {ours!r}; only a model that "
-                "writes the same characters in the same frames can be the second"
-            )
+    _check_frames(folder, other)
     if folder.image.width_step % other.image.width_step:
         raise ModelError(
             f"{other.path}: its canvases are multiples of {other.image.width_step} pixels, and "
@@ -120,7 +120,35 @@ def with_second(folder: ModelFolder, other: ModelFolder, *, reads_first: bool) -
     shutil.copyfile(other.second_onnx if other.second else other.onnx, folder.second_onnx)
     image = other.image
     second = other.second or Second(other.name, other.created, image.height, image.writing)
-    return replace(folder, second=replace(second, reads_first=reads_first))
+    return replace(folder, second=second)
+
+
+def with_fast(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
+    """Return a model folder, not saved, in which a network of another model reads first.
+
+    Raises:
+        ModelError: it writes other characters, in other frames, or reads other line images.
+    """
+    _check_frames(folder, other)
+    if other.image != folder.image:
+        raise ModelError(
+            f"{other.path} reads {other.image}, and {folder.name} {folder.image}; pack both alike"
+        )
+    shutil.copyfile(other.onnx, folder.fast_onnx)
+    return replace(folder, fast=Fast(other.name, other.created))
+
+
+def _check_frames(folder: ModelFolder, other: ModelFolder) -> None:
+    """Raise a `ModelError` unless both write the same characters in the same frames."""
+    for what, theirs, ours in (
+        ("alphabet", other.alphabet.characters, folder.alphabet.characters),
+        ("stride", other.stride, folder.stride),
+    ):
+        if theirs != ours:
+            raise ModelError(
+                f"{other.path}: its {what} is {theirs!r}, not {ours!r}; only a model that "
+                "writes the same characters in the same frames can be used beside it"
+            )
 
 
 @contextmanager
