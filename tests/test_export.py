@@ -200,12 +200,18 @@ def test_language_and_calibration_are_exported_with_the_network_or_not_at_all(
     assert {file.name for file in folder.path.iterdir()} == {"model.onnx", "model.json"}
 
 
-def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Path) -> None:
+def beside(tmp_path: Path) -> tuple[ModelFolder, Path]:
+    """Return a model beside the run in `run`, which is of another seed, and a table of names."""
     trained(tmp_path, "names")
     other = export_model(tmp_path / "run", tmp_path / "other", "other")
     trained(tmp_path, "names", seed=2)
     names = tmp_path / "names.csv"
     names.write_text("name,count\nADA,3\nBO,1\n")
+    return other, names
+
+
+def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Path) -> None:
+    other, names = beside(tmp_path)
     second = tmp_path / "other"
     with pytest.raises(OptionError, match="needs a --language"):
         export_model(tmp_path / "run", tmp_path / "model", "mine", second=second)
@@ -234,11 +240,7 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
 
 
 def test_the_network_of_another_model_is_given_to_read_first(tmp_path: Path) -> None:
-    trained(tmp_path, "names")
-    other = export_model(tmp_path / "run", tmp_path / "other", "other")
-    trained(tmp_path, "names", seed=2)
-    names = tmp_path / "names.csv"
-    names.write_text("name,count\nADA,3\nBO,1\n")
+    other, names = beside(tmp_path)
     flags = ["export", "--checkpoint", str(tmp_path / "run"), "--out", str(tmp_path / "model")]
     flags += ["--name", "mine", "--fast", str(other.path)]
     assert main(flags) == 2  # without a language nothing is doubtful

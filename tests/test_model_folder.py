@@ -23,6 +23,8 @@ from penname.recognizer import Recognizer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from penname.network import Network
+
 
 def changed(model: ModelFolder, **values: Any) -> ModelFolder:
     """Write other values to model.json; `...` takes one out."""
@@ -115,18 +117,27 @@ def test_line_images_are_drawn_for_the_writing_that_the_second_network_knows(
     assert second.scale(ImageSpec(height=64, writing=0)) == height / 64
 
 
+def saved_and_loaded(model: ModelFolder) -> Recognizer:
+    """Save a model folder, check that it is as it was when it is loaded, and return its reader."""
+    model.save()
+    assert ModelFolder.load(model.path) == model
+    return Recognizer.load(model.path)
+
+
+def assert_reads_as_the_model(loaded: Recognizer, network: Network | None) -> None:
+    images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
+    assert network is not None
+    np.testing.assert_array_equal(network(images), loaded.network(images))
+
+
 def test_a_second_network_is_kept_and_loaded_with_the_first(tmp_path: Path) -> None:
     plain = bar_model(tmp_path / "bars")
     shutil.copyfile(plain.onnx, plain.second_onnx)
     assert ModelFolder.load(plain.path) == plain  # a network nobody asks for is left alone
     assert Recognizer.load(plain.path).second is None
     model = replace(plain, second=Second("other", "2026-11-22", 48, 0.2))
-    model.save()
-    assert ModelFolder.load(model.path) == model
-    loaded = Recognizer.load(model.path)
-    images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
-    assert loaded.second is not None
-    np.testing.assert_array_equal(loaded.second(images), loaded.network(images))
+    loaded = saved_and_loaded(model)
+    assert_reads_as_the_model(loaded, loaded.second)
     values = json.loads((plain.path / "model.json").read_text("utf-8"))
     del values["second"]["writing"]  # as older models have it
     (plain.path / "model.json").write_text(json.dumps(values), "utf-8")
@@ -141,12 +152,8 @@ def test_a_fast_network_is_kept_and_reads_first(tmp_path: Path) -> None:
     shutil.copyfile(plain.onnx, plain.fast_onnx)
     assert Recognizer.load(plain.path).fast is None  # nobody asks for it
     model = replace(plain, fast=Fast("other", "2026-11-28"))
-    model.save()
-    assert ModelFolder.load(model.path) == model
-    loaded = Recognizer.load(model.path)
-    images = np.zeros((2, 1, SPEC.height, 64), np.uint8)
-    assert loaded.fast is not None
-    np.testing.assert_array_equal(loaded.fast(images), loaded.network(images))
+    loaded = saved_and_loaded(model)
+    assert_reads_as_the_model(loaded, loaded.fast)
     model.fast_onnx.write_bytes(b"another")
     with pytest.raises(ModelError, match=r"fast\.onnx .*is not the file"):
         ModelFolder.load(model.path)

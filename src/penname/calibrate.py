@@ -38,9 +38,8 @@ def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> Model
     Raises:
         GroundTruthError: fewer than `FEWEST` lines with a text, or none of them read wrong.
     """
-    loaded = Recognizer.load(folder.path)
-    plain = replace(folder, confidence=None)
-    recognizer = Recognizer(plain, loaded.network, second=loaded.second, fast=loaded.fast)
+    recognizer = Recognizer.load(folder.path)
+    recognizer.model = replace(folder, confidence=None)
     scored = evaluate(recognizer, ground_truth, options=UNDRAWN).lines
     lines = [line for line in scored if not line.error]
     right = np.array([line.reference == line.hypothesis for line in lines], dtype=bool)

@@ -290,20 +290,18 @@ class Recognizer:
     ) -> _Window:
         """Return the pictures, with the network at work on batches of equal canvas width."""
         window = _Window()
-        groups: dict[int, list[int]] = defaultdict(list)  # canvas width -> indices
+        groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
 
         def send(width: int, *, alone: bool = False) -> None:
-            group = groups.pop(width)
-            lines = [line for i in group if not isinstance(line := window.lines[i], str)]
-            work = partial(self._run, self.fast or self.network, lines, width)
-            window.batches.append((group, work if alone else pool.submit(work).result))
+            network, lines = self.fast or self.network, groups.pop(width)
+            window.batches.append(self._batch(network, lines, width, None if alone else pool))
 
         for index, (file, line) in enumerate(prepared):
             window.files.append(file)
             window.lines.append(line)
             if not isinstance(line, str):
                 width = self.model.image.canvas_width(line.shape[1])
-                groups[width].append(index)
+                groups[width][index] = line
                 if len(groups[width]) == batch_size:
                     send(width)
         alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
@@ -388,11 +386,15 @@ class Recognizer:
                 again = drawn(line)
                 groups[self.model.image.canvas_width(again.shape[1])][index] = again
         alone = len(groups) == len(window.batches) == 1  # as in `_begun`
-        batches: list[_Batch] = []
-        for width, lines in groups.items():
-            work = partial(self._run, network, list(lines.values()), width)
-            batches.append((list(lines), work if alone else pool.submit(work).result))
-        return batches
+        where = None if alone else pool
+        return [self._batch(network, lines, width, where) for width, lines in groups.items()]
+
+    def _batch(
+        self, network: Network, lines: dict[int, Grey], width: int, pool: ThreadPoolExecutor | None
+    ) -> _Batch:
+        """Return a batch of lines by index on canvases of that width, sent to a pool if given."""
+        work = partial(self._run, network, list(lines.values()), width)
+        return list(lines), pool.submit(work).result if pool else work
 
     def _weigh(self, part: _Part) -> None:
         """Weigh the texts of what was looked at again in a part, by all looks."""

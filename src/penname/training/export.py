@@ -34,14 +34,8 @@ if TYPE_CHECKING:
 
 # Of the run's description.
 KEPT = ("options", "parameters", "lines", "packs", "from", "teacher", "scores")
-FILES = (
-    "model.onnx",
-    "fast.onnx",
-    "second.onnx",
-    "float.onnx",
-    "language.npz",
-    "model.json",
-)  # in that order
+# Of a model folder, in the order in which they take their places.
+FILES = ("model.onnx", "fast.onnx", "second.onnx", "float.onnx", "language.npz", "model.json")
 
 
 def export_model(
