@@ -176,7 +176,7 @@ def test_whole_texts_are_judged_by_their_words_too(with_bigrams: Language) -> No
 def test_several_looks_are_worth_their_power_mean(
     with_bigrams: Language, monkeypatch: pytest.MonkeyPatch, *, strict: bool, word_share: float
 ) -> None:
-    monkeypatch.setattr(beam, "TOGETHER", 2)
+    monkeypatch.setattr(beam, "PREFIXES", 2 * 32)
     looks = [random_log_probs(1, frames, seed=frames)[0] for frames in (5, 3)]
     seen = [by_enumeration(look) for look in looks]
     words: list[Labels] = [(1, 2), (3, 1, 2), (2, 2)]
@@ -344,7 +344,7 @@ def test_lines_of_any_lengths_come_back_in_order(
     language: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [random_log_probs(1, 3 + i * 7 % 11, scale=3, seed=i)[0] for i in range(11)]
-    monkeypatch.setattr(beam, "TOGETHER", 4)
+    monkeypatch.setattr(beam, "PREFIXES", 4 * 32)
     together = search(lines, language, DecodingOptions())
     for line, candidates in zip(lines, together, strict=True):
         (alone,) = search([line], language, DecodingOptions())

@@ -56,7 +56,7 @@ def line(i: int, spec: ImageSpec) -> np.ndarray:
     return blocks.repeat(8, 0).repeat(4, 1)[:, :width]
 
 
-def trained(folder: Path, preset: str, *, seed: int = 1) -> Run:
+def trained(folder: Path, preset: str, *, seed: int = 1, height_step: int = 0) -> Run:
     """Return a run whose average has lively random weights, kept as the best."""
     spec = SPECS[preset]
     if not (folder / "pack").exists():
@@ -64,7 +64,9 @@ def trained(folder: Path, preset: str, *, seed: int = 1) -> Run:
             for i in range(12):
                 for split in ("train", "validation"):
                     writer.add(line(i, spec), "A", file=f"{i}", source="", split=split)
-    options = TrainOptions(preset=preset, precision="fp32", device="cpu", seed=seed)
+    options = TrainOptions(
+        preset=preset, precision="fp32", device="cpu", seed=seed, height_step=height_step
+    )
     run = Run([Pack.open(folder / "pack")], folder / "run", options)
     lively(run.average, spec.height)
     round_weights(run.average)
@@ -86,6 +88,25 @@ def test_a_recognizer_reads_what_torch_reads(tmp_path: Path, preset: str) -> Non
     assert (folder.name, folder.stride, folder.alphabet, folder.image) == (
         "mine", 4, ALPHABET, SPECS[preset],
     )  # fmt: skip
+
+
+def test_a_recognizer_shows_the_network_the_rows_that_torch_saw(tmp_path: Path) -> None:
+    spec = replace(SPECS["names"], height=64)
+    with PackWriter(tmp_path / "pack", ALPHABET, spec, {}) as writer:
+        for i in range(12):
+            scribbles = line(i, spec)
+            scribbles[: 12 + i], scribbles[52 - i :] = 255, 255
+            writer.add(scribbles, "A", file=f"{i}", source="", split="validation")
+            writer.add(scribbles, "A", file=f"{i}", source="", split="train")
+    run = trained(tmp_path, "names", height_step=16)
+    assert set(run.validation.canvases[:, 0].tolist()) == {32, 48}
+    texts = run.read(run.validation)
+    folder = export_model(tmp_path / "run", tmp_path / "model", "mine")
+    assert ModelFolder.load(folder.path).height_step == 16
+    lines = [run.validation.packs[0].image(i) for _, i in run.validation.where]
+    assert [each.text for each in Recognizer.load(folder.path).read_lines(lines)] == texts
+    replace(folder, height_step=0).save()
+    assert [each.text for each in Recognizer.load(folder.path).read_lines(lines)] != texts
 
 
 class Exact(Exported):
@@ -246,7 +267,7 @@ def test_the_network_of_another_model_is_given_to_read_first(tmp_path: Path) -> 
     assert main(flags) == 2  # without a language nothing is doubtful
     assert main([*flags, "--language", str(names)]) == 0
     folder = ModelFolder.load(tmp_path / "model")
-    assert folder.fast == Fast("other", other.created)
+    assert folder.fast == Fast("other", other.created, height_step=0)
     assert folder.fast_onnx.read_bytes() == other.onnx.read_bytes() != folder.onnx.read_bytes()
     for change, message in (
         ({"alphabet": Alphabet("AB")}, r"other: its alphabet is 'AB', not .ABCDEF.*; only a model"),
@@ -295,17 +316,17 @@ def test_a_network_that_differs_in_onnx_is_not_exported(
 
 
 def test_parity_is_checked_with_the_given_file(tmp_path: Path) -> None:
-    spec = SPECS["names"]
     trained(tmp_path, "names")
     _, first = load_best(tmp_path / "run")
     round_weights(first.network)
-    write_onnx(first, spec, tmp_path / "first.onnx")
-    check_parity(first, spec, tmp_path / "first.onnx")
-    assert 0 < check_parity(Exact(first), spec, tmp_path / "first.onnx") <= 1e-4
+    folder = ModelFolder(tmp_path, "first", ALPHABET, SPECS["names"], 4, "2026-11-28")
+    write_onnx(first, folder)
+    check_parity(first, folder)
+    assert 0 < check_parity(Exact(first), folder) <= 1e-4
     trained(tmp_path, "names", seed=2)
     _, second = load_best(tmp_path / "run")
-    with pytest.raises(TrainingError, match=r"first\.onnx"):
-        check_parity(second, spec, tmp_path / "first.onnx")
+    with pytest.raises(TrainingError, match=r"model\.onnx: torch and ONNX Runtime differ"):
+        check_parity(second, folder)
 
 
 def test_a_folder_without_a_validated_run_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from penname.line_image import (
     ImageSpec,
     decode,
     line_image,
+    needed_rows,
     on_canvas,
     redrawn,
     smaller,
@@ -112,6 +113,29 @@ TOLERANCE = {  # mean grey levels, where the way itself loses something
     "palette PNG": 1.5,
     "bool array": 5.0,
 }
+
+
+@pytest.mark.parametrize(
+    ("inked", "step", "expected"),
+    [
+        ([20, 40], 0, slice(0, 64)),  # no step: all rows
+        ([], 16, slice(0, 64)),  # no ink, nothing to go by
+        ([30, 33], 16, slice(16, 48)),  # half of the rows at least
+        ([17, 46], 16, slice(16, 48)),  # an edge on both sides
+        ([17, 47], 16, slice(8, 56)),
+        ([0, 10], 16, slice(0, 32)),  # the picture's own edge
+        ([50, 63], 16, slice(32, 64)),
+        ([4, 60], 16, slice(0, 64)),
+        ([10, 40], 24, slice(5, 53)),
+        ([2, 60], 24, slice(0, 64)),  # 72 rows it has not
+    ],
+)
+def test_the_rows_that_ink_needs_have_it_in_the_middle(
+    inked: list[int], step: int, expected: slice
+) -> None:
+    line = np.full((64, 20), PAPER, dtype=np.uint8)
+    line[inked, 5] = 0
+    assert needed_rows(line, step) == expected
 
 
 @pytest.mark.parametrize("spec", [SPEC, CROP, STRETCH], ids=lambda spec: spec.fit)

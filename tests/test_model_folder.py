@@ -45,8 +45,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
     values = json.loads((model.path / "model.json").read_text("utf-8"))
     assert list(values) == [
-        *("format", "version", "name", "penname", "created", "alphabet", "image", "stride"),
-        *("sha256", "confidence", "decoding", "second", "fast", "training"),
+        *("format", "version", "name", "penname", "created", "alphabet", "image", "height_step"),
+        *("stride", "sha256", "confidence", "decoding", "second", "fast", "training"),
     ]
     assert values["format"] == "penname-model"
     assert values["version"] == 1

@@ -25,7 +25,7 @@ from penname.inputs import Input
 from penname.language import Language
 from penname.lexicon import Lexicon
 from penname.line_image import PAPER, line_image, on_canvas
-from penname.model_folder import Calibration, Second
+from penname.model_folder import Calibration, Fast, Second
 from penname.recognizer import NO_IMAGE, WINDOW, Character, Prediction, Recognizer
 
 if TYPE_CHECKING:
@@ -382,7 +382,7 @@ def test_a_second_network_looks_at_what_the_first_one_still_doubts(searching: Re
 
 def test_what_a_fast_network_doubts_is_read_as_if_it_had_not_been(searching: Recognizer) -> None:
     options = DecodingOptions(language_weight=0.0)
-    model = replace(searching.model, decoding=options)
+    model = replace(searching.model, decoding=options, fast=Fast("fast", "2026-11-28"))
     sure, inputs = said([("B", 1)], 64), list[tuple[int, ...]]()
 
     def fast(images: np.ndarray) -> np.ndarray:
@@ -402,6 +402,58 @@ def test_what_a_fast_network_doubts_is_read_as_if_it_had_not_been(searching: Rec
     assert [p.text for p in recognizer.quick().read_lines([line, certain])] == ["AC", "B"]
     assert [p.text for p in recognizer.read_lines([certain, certain])] == ["B", "B"]
     assert again == []  # nothing was doubted
+
+
+@pytest.mark.parametrize("own", [0, 8])
+def test_a_network_with_a_height_step_sees_the_rows_of_the_ink(
+    searching: Recognizer, own: int
+) -> None:
+    options = DecodingOptions(language_weight=0.0)
+    fast = Fast("fast", "2026-11-28", height_step=16)
+    model = replace(searching.model, decoding=options, fast=fast, height_step=own)
+    seen: dict[str, list[np.ndarray]] = {"fast": [], "own": []}
+
+    def network(name: str) -> Network:
+        def run(images: np.ndarray) -> np.ndarray:
+            seen[name].append(images)
+            return said([("A", 1), ("C", 0.6)], images.shape[3])(images)
+
+        return run
+
+    line = np.full((SPEC.height, 100), 255, dtype=np.uint8)
+    line[20:41, 3:60] = 0  # needs 23 rows with its edges
+    found = Recognizer(model, network("own"), fast=network("fast")).read_lines([line, 255 | line])
+    assert [each.text for each in found] == ["AC", "AC"]
+    shapes = {name: sorted(images.shape for images in each) for name, each in seen.items()}
+    assert shapes["fast"] == [(1, 1, 32, 128), (1, 1, 48, 128)]
+    few = [(1, 1, 24, 96), (1, 1, 24, 128), (1, 1, 48, 96), (1, 1, 48, 128)]
+    assert shapes["own"] == (few if own else [(2, 1, 48, 96), (2, 1, 48, 128)])
+    (cut,) = (images[0, 0] for images in seen["fast"] if images.shape[2] == 32)
+    assert np.array_equal(cut[:, :100], line[12:44])
+
+
+def test_for_a_fast_network_the_search_is_narrow(
+    searching: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths: list[tuple[int, int, int]] = []
+
+    def noting(
+        log_probs: list[np.ndarray], language: Language, options: DecodingOptions
+    ) -> list[list[Candidate]]:
+        widths.append((len(log_probs), options.beam, options.characters))
+        return search(log_probs, language, options)
+
+    monkeypatch.setattr("penname.decoder.search", noting)
+    options = DecodingOptions(language_weight=0.0, beam=20, characters=3, look_again=0.7)
+    model = replace(searching.model, decoding=options, fast=Fast("fast", "2026-11-28"))
+
+    def network(images: np.ndarray) -> np.ndarray:
+        return said([("A", 1), ("C", 0.6)], images.shape[3])(images)
+
+    Recognizer(model, network, fast=network).read_lines([bars("CAFF")[:, :104]])
+    Recognizer(model, network).read_lines([bars("CAFF")[:, :104]])
+    own = [(1, 20, 3), (1, 20, 3)]  # and drawn smaller
+    assert widths == [(1, 8, 3), *own, *own]
 
 
 @pytest.fixture
@@ -428,7 +480,7 @@ def test_a_window_reads_the_same_in_parts(
     lines = [bars(text) for text in ("CAFF", "HEADACHE", "BB", "DEAF", "JAB", "A", "CAFF")]
     whole = doubting.read(lines)
     assert searched == [7, 7]  # and what is drawn smaller
-    monkeypatch.setattr("penname.recognizer.TOGETHER", 1)
+    monkeypatch.setattr("penname.beam.PREFIXES", 32)
     searched.clear()
     parts = doubting.read(lines, batch_size=2)
     assert len(searched) >= 8  # four batches and more, twice

@@ -20,7 +20,7 @@ from penname.network import load_network
 from penname.training import model
 from penname.training.export import export_model
 from penname.training.loop import train
-from penname.training.loss import frame_loss, stage_loss
+from penname.training.loss import column_loss, frame_loss
 from penname.training.model import as_ink, build, shape_of
 from penname.training.options import TrainOptions
 from penname.training.run import Run
@@ -101,13 +101,12 @@ def test_a_network_comes_to_give_its_teachers_frames(tmp_path: Path, teacher: Mo
     assert far[3.0] < far[0.0] / 2
 
 
-def test_stages_are_as_far_as_their_share_of_the_teachers_squares() -> None:
-    theirs = [torch.full((1, 2, 3, 4), 2.0), torch.tensor([[[[3.0, 4.0]]]])]
-    ours = [torch.full((1, 2, 3, 4), 2.2), torch.tensor([[[[3.0, 3.0]]]])]
-    assert float(stage_loss(ours, theirs)) == pytest.approx(0.2**2 / 2**2 + 1 / 25)
+def test_columns_are_as_far_as_their_share_of_the_teachers_squares() -> None:
+    theirs, ours = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[3.0, 3.0]]])
+    assert float(column_loss(ours, theirs)) == pytest.approx(1 / 25)
 
 
-def test_stages_come_to_give_what_those_of_the_teacher_give(
+def test_columns_come_to_give_what_those_of_the_teacher_give(
     tmp_path: Path, teacher: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(model.SHAPES, "names", replace(TINY, widths=(8, 16, 16, 24)))
@@ -116,23 +115,49 @@ def test_stages_come_to_give_what_those_of_the_teacher_give(
         options = replace(OPTIONS, epochs=40, learning_rate=0.01, matching=matching)
         run = Run([Pack.open(tmp_path / "theirs")], tmp_path, options, teacher=teacher)
         assert run.teacher is not None
-        ours, theirs = run.teacher.stages(run.network)
+        ours, theirs = run.teacher.columns(run.network)
         for _ in range(20):
             for lines in run.plan(0):
                 run.step(run.train.batch(lines))
         ink = as_ink(torch.from_numpy(np.stack([draw("CAB", 0)])[:, None]))
         with torch.no_grad():
             run.network(ink), run.teacher(ink)
-            far[matching] = float(stage_loss(ours.given, theirs.given))
+            far[matching] = float(column_loss(ours.given, theirs.given))
     assert far[1.0] < far[0.0] / 2
 
 
-def test_stages_that_cannot_match_are_refused(tmp_path: Path, teacher: ModelFolder) -> None:
+def test_a_teacher_sees_all_rows_where_the_network_sees_those_of_the_ink(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(model.SHAPES, "names", TINY)
+    line = np.full((32, 60), 255, dtype=np.uint8)
+    line[10:20, 4:30] = 0  # needs 16 rows with its edges
+    with PackWriter(tmp_path / "pack", OURS, replace(SPEC, height=32), {}) as writer:
+        writer.add(line, "A", file="0", source="", split="train")
+    pack = Pack.open(tmp_path / "pack")
+    Run([pack], tmp_path / "run", OPTIONS).save_best({})
+    folder = export_model(tmp_path / "run", tmp_path / "teacher", "teacher")
+    options = replace(OPTIONS, matching=1.0, height_step=16)
+    run = Run([pack], tmp_path / "run", options, teacher=folder)
+    assert run.teacher is not None
+    seen = []
+    for network in (run.network, run.teacher.network):
+        network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    run.step(run.train.batch(np.array([0])))
+    whole, cut = sorted(seen, key=lambda ink: -ink.shape[2])
+    assert (whole.shape, cut.shape) == ((1, 1, 32, 64), (1, 1, 16, 64))
+    assert torch.equal(cut, whole[:, :, 7:23])
+    assert run.columns is not None
+    assert {columns.given.shape for columns in run.columns} == {(1, 16, 16)}
+
+
+def test_columns_that_cannot_match_are_refused(tmp_path: Path, teacher: ModelFolder) -> None:
     packs, options = [Pack.open(tmp_path / "theirs")], replace(OPTIONS, matching=1.0)
-    with pytest.raises(TrainingError, match="by the stages of a --teacher; name one"):
+    with pytest.raises(TrainingError, match="by the columns of a --teacher; name one"):
         Run(packs, tmp_path, options)
-    widths = r"\(8, 16, 16, 24\) wide after . halvings, those of the network \(.*leave --matching"
-    with pytest.raises(TrainingError, match=widths):
+    with pytest.raises(
+        TrainingError, match=r"teacher is 24 wide, .* network \d+.*leave --matching"
+    ):
         Run(packs, tmp_path, options, teacher=teacher)
 
 

@@ -598,6 +598,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, pack: Path) -> None
         ({"save_every": "5"}, "'5' is no time"),
         ({"time_limit": "8:30"}, "'8:30' is no time"),
         ({"mix": "1,x"}, "mix is '1,x'; give numbers"),
+        ({"preset": "origin", "height_step": 16}, "origin reads all rows; leave --height-step out"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(changed: dict[str, Any], message: str) -> None:

@@ -16,8 +16,8 @@ import torch
 from penname.alphabet import Alphabet
 from penname.errors import TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
-from penname.line_image import ImageSpec
-from penname.training.data import Lines, Resident, in_order, loaded, plan
+from penname.line_image import ImageSpec, needed_rows
+from penname.training.data import Lines, Resident, in_order, loaded, most_ink, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def test_lines_that_need_more_frames_than_their_canvas_has_are_set_aside_by_name
     with caplog.at_level(logging.WARNING):
         lines = load(make_pack(tmp_path / "p", texts))
     assert lines.texts == ["ABCA", "AAA", "AAB"]
-    assert lines.canvases.tolist() == [16, 32, 16]
+    assert lines.canvases.tolist() == [[16, 16], [16, 32], [16, 16]]
     assert lines.set_aside == ["1.png ('AAA')", "2.png ('ABCAB')"]
     assert "2 train lines set aside" in caplog.text
     assert "1.png ('AAA'), 2.png ('ABCAB')" in caplog.text
@@ -122,12 +122,14 @@ def test_an_epoch_goes_through_each_pack_as_often_as_said(tmp_path: Path) -> Non
 
 def test_a_batch_holds_lines_of_like_widths_on_the_canvas_of_the_widest(tmp_path: Path) -> None:
     lines = load(make_pack(tmp_path / "p", many(61)))
-    batches = sorted(plan(lines, [1.0], 8, seed=3), key=lambda b: sorted(lines.canvases[b]))
-    widths = [sorted(lines.canvases[batch].tolist()) for batch in batches]
+    canvases = lines.canvases[:, 1]
+    batches = sorted(plan(lines, [1.0], 8, seed=3), key=lambda b: sorted(canvases[b]))
+    widths = [sorted(canvases[batch].tolist()) for batch in batches]
     assert sorted(map(len, widths)) == [5] + [8] * 7
     assert all(a[-1] <= b[0] for a, b in pairwise(widths))
     for batch, each in zip(batches, widths, strict=True):
-        assert lines.canvas(batch) == each[-1] == lines.batch(batch).images.shape[-1]
+        assert lines.canvas(batch) == (16, each[-1])
+        assert lines.batch(batch).images.shape[-2:] == (16, each[-1])
 
 
 def test_a_fraction_draws_other_lines_each_epoch(tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_the_order_is_fixed_by_the_seed_alone(tmp_path: Path) -> None:
     assert order(1) == first
     assert order(2) != first
     assert sorted(map(sorted, order(2))) != sorted(map(sorted, first))  # nor the same batches
-    widths = [lines.canvases[batch[0]] for batch in first]
+    widths = [lines.canvases[batch[0], 1] for batch in first]
     assert widths != sorted(widths)  # widths are mixed through the epoch
 
 
@@ -161,7 +163,42 @@ def test_validation_takes_each_line_once(tmp_path: Path) -> None:
     lines = load(make_pack(tmp_path / "p", many(50)))
     batches = in_order(lines, 7)
     assert sorted(np.concatenate(batches).tolist()) == list(range(50))
-    assert all(len(set(lines.canvases[batch])) == 1 for batch in batches)
+    assert all(len(np.unique(lines.canvases[batch], axis=0)) == 1 for batch in batches)
+
+
+def test_with_a_height_step_a_batch_holds_lines_that_need_as_many_rows(tmp_path: Path) -> None:
+    with PackWriter(tmp_path / "p", ABC, SPEC, {}) as writer:
+        for i in range(24):
+            line = np.full((SPEC.height, 16 + 16 * (i % 2)), 255, dtype=np.uint8)
+            line[4 : 4 + (3, 8, 12)[i % 3], 2:9] = 0  # ink needs 8, 12 or all 16 rows
+            writer.add(line, "A", file=f"{i}", source="", split="train")
+    lines = Lines([Pack.open(tmp_path / "p")], "train", ABC, 4, height_step=4)
+    assert lines.canvases[:6].tolist() == [[8, 16], [12, 32], [16, 16], [8, 32], [12, 16], [16, 32]]
+    for batches in (plan(lines, [1.0], 4, seed=3), in_order(lines, 4)):
+        sizes = Counter(lines.canvas(batch) for batch in batches)
+        assert sizes == dict.fromkeys([(8, 16), (8, 32), (12, 16), (12, 32), (16, 16), (16, 32)], 1)
+        for numbers in batches:
+            batch = lines.batch(numbers)
+            assert batch.images.shape[2] == SPEC.height  # of which the network sees fewer
+            assert (batch.rows, batch.images.shape[3]) == lines.canvas(numbers)
+
+
+def test_the_rows_with_most_ink_are_those_in_the_middle_of_the_good_ones() -> None:
+    ink = torch.zeros(3, 1, 16, 5)
+    ink[0, 0, 3:6, 1:4] = 1  # all of it is in rows 0-7, ..., 3-10
+    ink[1, 0, [2, 12, 13, 14], 2] = 0.3  # not all of it fits
+    found = most_ink(ink, 8)
+    assert torch.equal(found, torch.stack([ink[0, :, 1:9], ink[1, :, 7:15], ink[2, :, 4:12]]))
+    assert most_ink(ink, 16) is ink
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        line = np.full((16, 7), 255, dtype=np.uint8)
+        top, bottom = sorted(rng.integers(0, 17, 2))
+        line[top:bottom, 3] = rng.integers(0, 255, bottom - top)
+        line[rng.integers(4, 12), 3] = 0
+        rows = needed_rows(line, 4)
+        found = most_ink(1 - torch.from_numpy(line)[None, None] / 255, rows.stop - rows.start)
+        assert torch.equal(found[0, 0], 1 - torch.from_numpy(line[rows]) / 255)
 
 
 def filling() -> list[str]:

@@ -34,7 +34,7 @@ from penname.beam import log_pleasing
 from penname.errors import GroundTruthError
 from penname.fingerprint import fingerprint, near_pairs
 from penname.ground_truth.cleaning import CleaningOptions, clean_text, is_marker
-from penname.line_image import Grey, line_image_or_reason, on_canvas
+from penname.line_image import Grey, line_image_or_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -192,8 +192,9 @@ def _judged(
 
 def _times_likelier(recognizer: Recognizer, image: Grey, text: str, other: str) -> float:
     """Return worth(text) / worth(other) for a line image."""
-    canvas = on_canvas([image], recognizer.model.image.canvas_width(image.shape[1]))
-    log_probs = np.repeat(recognizer.network(canvas), 2, axis=0)  # (2, T, C)
+    log_probs = np.repeat(
+        recognizer.network(recognizer.model.canvas(image)), 2, axis=0
+    )  # (2, T, C)
     labels = [recognizer.model.alphabet.encode(each) for each in (text, other)]
     worth = ctc.log_likelihood(log_probs, labels)
     decoder = recognizer.decoder

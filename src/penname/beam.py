@@ -31,7 +31,7 @@ IMPROBABLE = 1e-9  # and this is it for a strict language, as the name may be wr
 WIDE = {"beam": 32, "characters": 16}  # for a strict language, at least
 FAR = 0.25  # power of P(text | image) in a strict share: chosen for lists with and without the name
 AGREEING = 0.1  # 1 is the mean, 0 the geometric mean, with lines 0.2 points CER apart (docs/log.md)
-TOGETHER = 64  # lines searched at once; a name takes 0.4 ms so, 0.7 among 8, and 2.3 alone
+PREFIXES = 2048  # followed at once: 64 lines; a name takes 0.4 ms so, 0.7 among 8, and 2.3 alone
 TINY = np.finfo(float).tiny
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # of the rolling hash that tells prefixes apart
 INVERSE = np.uint64(pow(int(MULTIPLIER), -1, 1 << 64))  # takes the last label off the hash
@@ -84,6 +84,11 @@ class _Beams:
     added: np.ndarray  # (N, B) by which label; BLANK when it is the same prefix
 
 
+def together(options: DecodingOptions) -> int:
+    """Return how many lines are searched at once, which takes least time a line."""
+    return max(1, PREFIXES // options.beam)
+
+
 def search(
     log_probs: Sequence[np.ndarray] | np.ndarray, language: Language, options: DecodingOptions
 ) -> list[list[Candidate]]:
@@ -100,8 +105,8 @@ def search(
         options = replace(options, **wide)
     order = sorted(range(len(log_probs)), key=lambda line: len(log_probs[line]))
     found: dict[int, list[Candidate]] = {}
-    for start in range(0, len(order), TOGETHER):
-        batch = order[start : start + TOGETHER]
+    for start in range(0, len(order), size := together(options)):
+        batch = order[start : start + size]
         texts = _search_batch(_padded([log_probs[line] for line in batch]), language, options)
         found.update(zip(batch, texts, strict=True))
     return [found[line] for line in range(len(log_probs))]
@@ -122,11 +127,11 @@ def weigh(
     makes it unlikely, not impossible.
     """
     found: list[list[Candidate]] = []
-    for start in range(0, len(texts), TOGETHER):
-        batch = texts[start : start + TOGETHER]
+    for start in range(0, len(texts), size := together(options)):
+        batch = texts[start : start + size]
         every = [text for line in batch for text in line]
         row = np.repeat(np.arange(len(batch)), [len(line) for line in batch])
-        padded = (_padded(look[start : start + TOGETHER]) for look in looks)
+        padded = (_padded(look[start : start + size]) for look in looks)
         seen = np.array([ctc.log_likelihood(log_probs, every, row) for log_probs in padded])
         mean = np.logaddexp.reduce(seen) - np.log(len(looks))
         likelihoods = np.logaddexp.reduce(AGREEING * seen) / AGREEING

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penname import ctc
-from penname.beam import Candidate, DecodingOptions, search, weigh
+from penname.beam import Candidate, DecodingOptions, search, together, weigh
 from penname.language import Language
 
 if TYPE_CHECKING:
     from penname.alphabet import Alphabet
     from penname.lexicon import Lexicon
 
+NARROW = {"beam": 8, "characters": 4}  # half the time, and names are read as well (docs/log.md)
 RECOMBINED = 40  # texts of a line that are weighed, at most; 14 on average
 
 Lines = Mapping[int, np.ndarray]  # index -> log_probs (T, C)
@@ -62,10 +63,24 @@ class Decoder:
         options = self.options and replace(self.options, look_again=0.0)
         return Decoder(self.alphabet, self.language, options)
 
+    def narrow(self) -> Decoder:
+        """Return a decoder that follows fewer texts, for lines that are read anew if doubtful."""
+        options = self.options and replace(
+            self.options,
+            beam=min(self.options.beam, NARROW["beam"]),
+            characters=min(self.options.characters, NARROW["characters"]),
+        )
+        return Decoder(self.alphabet, self.language, options)
+
     @property
     def strict(self) -> bool:
         """Whether only the words of a list can be written."""
         return self.language is not None and self.language.strict
+
+    @property
+    def together(self) -> int:
+        """How many lines are best searched at once."""
+        return together(self.options or DecodingOptions())
 
     def greedy(self, log_probs: np.ndarray) -> list[Reading]:
         """Return the greedy reading of each line of log_probs (N, T, C)."""

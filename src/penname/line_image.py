@@ -5,7 +5,8 @@ the pack, the checkpoint and the model folder, so training and reading cannot dr
 
 Grey values are uint8, 255 is paper and 0 is ink. A line image is (H, w) with H = `spec.height` and
 its true width w; the network sees it on a canvas whose width is w rounded up to `spec.width_step`,
-the rest paper. The canvas depends on the line alone, so a line reads the same alone and in a batch.
+the rest paper. Some networks see no more rows than the ink needs (`needed_rows`). All this depends
+on the line alone, so a line reads the same alone and in a batch.
 """
 
 from __future__ import annotations
@@ -198,6 +199,24 @@ def redrawn(grey: Grey, scale: float, height: int) -> Grey:
     if rows < len(grey):
         grey = grey[densest_rows(grey < INK, rows)]
     return _centred(grey, scale, height)
+
+
+def needed_rows(line: Grey, step: int) -> slice:
+    """Return the rows of a line image (H, w) that hold its ink, about as many above it as below.
+
+    They are a multiple of `step`, half of H at least, and have room for an edge of a pixel. A
+    `step` of 0 needs all rows.
+    """
+    height = len(line)
+    inked = np.flatnonzero(line.min(axis=1) < INK)
+    if not (step and len(inked)):
+        return slice(0, height)
+    first, end = int(inked[0]), int(inked[-1]) + 1
+    count = -(-max(end - first + 2, height // 2) // step) * step
+    if count >= height:
+        return slice(0, height)
+    top = (max(end - count, 0) + min(first, height - count)) // 2  # of all tops that will do
+    return slice(top, top + count)
 
 
 def on_canvas(images: list[Grey], width: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Model folder: what a Recognizer loads, and everything needed to use it.
 
-    model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride
+    model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride; where
+                 there is a height step, H is what the ink needs
     fast.onnx    a faster network for the same images, where there is one: model.onnx then reads
                  what this one doubts
     second.onnx  the network that looks again at what is doubtful, where that is another one
@@ -20,15 +21,20 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penname import __version__
 from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
 from penname.errors import ModelError, PennameError
 from penname.files import write_whole
-from penname.line_image import ImageSpec, stored_spec
+from penname.line_image import ImageSpec, needed_rows, on_canvas, stored_spec
 from penname.options import from_json, to_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from penname.line_image import Grey
 
 FORMAT = "penname-model"
 VERSION = 1
@@ -84,6 +90,7 @@ class Fast:
 
     name: str  # of its model
     created: str  # when that model was, ISO 8601
+    height_step: int = 0  # of its canvases, as a model's own
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,7 @@ class ModelFolder:
     decoding: DecodingOptions | None = None  # None is greedy
     second: Second | None = None  # None: the network itself alone looks again
     fast: Fast | None = None  # None: the network itself reads all lines
+    height_step: int = 0  # pixels of which canvas heights are multiples; 0: all have all rows
     penname: str = __version__  # the version that wrote it
 
     @property
@@ -152,6 +160,11 @@ class ModelFolder:
             )
         return loaded
 
+    def canvas(self, line: Grey) -> np.ndarray:
+        """Return a line image (H, w) as the network takes it: (1, 1, rows, W) uint8."""
+        rows = needed_rows(line, self.height_step)
+        return on_canvas([line[rows]], self.image.canvas_width(line.shape[1]))
+
     @property
     def files(self) -> list[Path]:
         """The files that reading needs besides model.json."""
@@ -191,6 +204,7 @@ class ModelFolder:
             "created": self.created,
             "alphabet": self.alphabet.characters,
             "image": to_json(self.image),
+            "height_step": self.height_step,
             "stride": self.stride,
             "sha256": self.checksum(),
             "confidence": self.confidence and asdict(self.confidence),
@@ -241,15 +255,17 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _fields(values: dict[str, Any]) -> dict[str, Any]:
     """Return the values of model.json as fields of ModelFolder, every name accounted for."""
-    values = {"decoding": None, "second": None, "fast": None} | values  # older models lack them
+    older = {"decoding": None, "second": None, "fast": None, "height_step": 0}
+    values = older | values
     names = {each.name for each in fields(ModelFolder)} - {"path"}
     if names != set(values):
         odd = ", ".join(sorted(names ^ set(values)))
         raise ValueError(f"{odd}: missing here or unknown to this penname")
     if not isinstance(values["alphabet"], str):
         raise ValueError("alphabet is not a string of characters")
-    if not isinstance(values["stride"], int) or values["stride"] < 1:
-        raise ValueError(f"stride is {values['stride']!r}, not a number of pixels")
+    for name, least in (("stride", 1), ("height_step", 0)):
+        if not isinstance(values[name], int) or values[name] < least:
+            raise ValueError(f"{name} is {values[name]!r}, not a number of pixels")
     calibration, decoding = values["confidence"], values["decoding"]
     second, fast = values["second"], values["fast"]
     return values | {

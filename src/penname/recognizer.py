@@ -16,7 +16,6 @@ from math import inf, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penname.beam import TOGETHER
 from penname.cores import cores
 from penname.decoder import Decoder, Reading
 from penname.errors import ImageError, ModelError, OptionError
@@ -28,6 +27,7 @@ from penname.line_image import (
     Grey,
     Source,
     line_image_or_reason,
+    needed_rows,
     on_canvas,
     redrawn,
     smaller,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from penname import ctc
 
     _Batch = tuple[list[int], Callable[[], np.ndarray]]
+    _Size = tuple[int, int]  # of a canvas: rows, columns
     _Look = tuple[Network, Callable[[Grey], Grey]]
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
@@ -289,24 +290,26 @@ class Recognizer:
         pool: ThreadPoolExecutor,
     ) -> _Window:
         """Return the pictures, with the network at work on batches of equal canvas width."""
+        network, drawn = self._first_looks()[0]
         window = _Window()
-        groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
+        groups: dict[_Size, dict[int, Grey]] = defaultdict(dict)  # of canvas -> index -> line
 
-        def send(width: int, *, alone: bool = False) -> None:
-            network, lines = self.fast or self.network, groups.pop(width)
-            window.batches.append(self._batch(network, lines, width, None if alone else pool))
+        def send(size: _Size, *, alone: bool = False) -> None:
+            where = None if alone else pool
+            window.batches.append(self._batch(network, groups.pop(size), size, where))
 
         for index, (file, line) in enumerate(prepared):
             window.files.append(file)
             window.lines.append(line)
             if not isinstance(line, str):
-                width = self.model.image.canvas_width(line.shape[1])
-                groups[width][index] = line
-                if len(groups[width]) == batch_size:
-                    send(width)
+                seen = drawn(line)
+                size = self._size(seen)
+                groups[size][index] = seen
+                if len(groups[size]) == batch_size:
+                    send(size)
         alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
-        for width in sorted(groups):  # lines of like lengths are searched together
-            send(width, alone=alone)
+        for size in sorted(groups, key=lambda size: size[1]):  # like lengths are searched together
+            send(size, alone=alone)
         return window
 
     def _ended(self, window: _Window, pool: ThreadPoolExecutor) -> Iterator[Prediction]:
@@ -317,14 +320,15 @@ class Recognizer:
         begins anew.
         """
         batches, readings = window.batches, dict[int, Reading]()
-        if self.fast:
-            batches = []
-            for part in self._parts(window.batches):
+        for look in self._first_looks()[1:]:
+            doubted = []
+            for part in self._parts(batches, self.decoder.narrow()):
                 readings |= part.readings
-                batches += self._sent(part, (self.network, lambda line: line), window, pool)
-        looks = list(self._more_looks())
+                doubted += self._sent(part, look, window, pool)
+            batches = doubted
+        looks = self._more_looks()
         parts = []
-        for part in self._parts(batches):
+        for part in self._parts(batches, self.decoder):
             part.coming.extend(self._sent(part, looks[0], window, pool))
             parts.append(part)
         for following in [*looks[1:], None]:
@@ -340,24 +344,28 @@ class Recognizer:
             else:
                 yield replace(self._prediction(readings[index], line), file=file)
 
-    def _parts(self, batches: list[_Batch]) -> Iterator[_Part]:
+    def _parts(self, batches: list[_Batch], decoder: Decoder) -> Iterator[_Part]:
         """Yield the lines of batches, searched, as many as are searched best at a time."""
         part = _Part()
         uncertain: list[int] = []
         for place, (batch, result) in enumerate(batches, start=1):
             log_probs = result()  # (N, T, C)
-            greedy = dict(zip(batch, self.decoder.greedy(log_probs), strict=True))
+            greedy = dict(zip(batch, decoder.greedy(log_probs), strict=True))
             part.looks[0].update(zip(batch, log_probs, strict=True))
             part.readings.update(greedy)
-            uncertain += self.decoder.uncertain(greedy)
-            if len(uncertain) >= TOGETHER or place == len(batches):
+            uncertain += decoder.uncertain(greedy)
+            if len(uncertain) >= decoder.together or place == len(batches):
                 lines = {index: part.looks[0][index] for index in uncertain}
-                part.readings.update(self.decoder.searched(part.readings, lines))
+                part.readings.update(decoder.searched(part.readings, lines))
                 yield part
                 part, uncertain = _Part(), []
 
+    def _size(self, line: Grey) -> _Size:
+        """Return the rows and columns of the canvas of a line as a network is to see it."""
+        return len(line), self.model.image.canvas_width(line.shape[1])
+
     def _run(self, network: Network, lines: list[Grey], width: int) -> np.ndarray:
-        """Return a network's log_probs (N, T, C) for lines on canvases of that width."""
+        """Return a network's log_probs (N, T, C) for lines (rows, w) on canvases of that width."""
         log_probs = network(on_canvas(lines, width))  # (N, 1, H, W) -> (N, T, C)
         expected = (len(lines), width // self.model.stride, self.model.alphabet.classes)
         if log_probs.shape != expected:
@@ -367,33 +375,42 @@ class Recognizer:
             )
         return log_probs
 
-    def _more_looks(self) -> Iterator[_Look]:
-        """Yield the networks that look again, one after the other, and how lines are drawn."""
-        yield self.network, smaller
-        if self.second and self.model.second:
-            second = self.model.second
-            scale = second.scale(self.model.image)
-            yield self.second, partial(redrawn, scale=scale, height=second.height)
+    def _first_looks(self) -> list[_Look]:
+        """Return the networks that read, one after the other, and what they see of a line."""
+        own = self.network, partial(_cut, step=self.model.height_step)
+        if not (self.fast and self.model.fast):
+            return [own]
+        return [(self.fast, partial(_cut, step=self.model.fast.height_step)), own]
+
+    def _more_looks(self) -> list[_Look]:
+        """Return the networks that look again, one after the other, and how lines are drawn."""
+        step = self.model.height_step
+        own = self.network, lambda line: _cut(smaller(line), step)
+        if not (self.second and self.model.second):
+            return [own]
+        second = self.model.second
+        scale = second.scale(self.model.image)
+        return [own, (self.second, partial(redrawn, scale=scale, height=second.height))]
 
     def _sent(
         self, part: _Part, look: _Look, window: _Window, pool: ThreadPoolExecutor
     ) -> list[_Batch]:
         """Send what is doubtful in a part of a window to a network, and return the batches."""
         network, drawn = look
-        groups: dict[int, dict[int, Grey]] = defaultdict(dict)  # canvas width -> index -> line
+        groups: dict[_Size, dict[int, Grey]] = defaultdict(dict)  # of canvas -> index -> line
         for index in self.decoder.doubtful(part.readings):
             if not isinstance(line := window.lines[index], str):
                 again = drawn(line)
-                groups[self.model.image.canvas_width(again.shape[1])][index] = again
+                groups[self._size(again)][index] = again
         alone = len(groups) == len(window.batches) == 1  # as in `_begun`
         where = None if alone else pool
-        return [self._batch(network, lines, width, where) for width, lines in groups.items()]
+        return [self._batch(network, lines, size, where) for size, lines in groups.items()]
 
     def _batch(
-        self, network: Network, lines: dict[int, Grey], width: int, pool: ThreadPoolExecutor | None
+        self, network: Network, lines: dict[int, Grey], size: _Size, pool: ThreadPoolExecutor | None
     ) -> _Batch:
-        """Return a batch of lines by index on canvases of that width, sent to a pool if given."""
-        work = partial(self._run, network, list(lines.values()), width)
+        """Return a batch of lines by index on canvases of that size, sent to a pool if given."""
+        work = partial(self._run, network, list(lines.values()), size[1])
         return list(lines), pool.submit(work).result if pool else work
 
     def _weigh(self, part: _Part) -> None:
@@ -429,6 +446,11 @@ class Recognizer:
         if calibration is None:
             return share
         return calibration.confidence(log(share) if share else -inf)
+
+
+def _cut(line: Grey, step: int) -> Grey:
+    """Return the rows of a line image that a network with that height step sees."""
+    return line[needed_rows(line, step)]
 
 
 def _window(prepared: Iterator[tuple[str, Grey | str]]) -> Iterator[tuple[str, Grey | str]]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from penname.ctc import frames_needed
 from penname.errors import TrainingError
-from penname.line_image import PAPER
+from penname.line_image import PAPER, needed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -34,22 +35,22 @@ CHUNK = 1 << 28  # bytes that go to a GPU at once
 class Batch:
     """Line images on one canvas with their labels.
 
-    images (N, 1, H, W) uint8; labels (N, L) int64 padded with 0; label_lengths (N,) int64; ids (N,)
-    index the lines of `Lines`, for messages.
+    images (N, 1, H, W) uint8, of which the network is to see `rows`; labels (N, L) int64 padded
+    with 0; label_lengths (N,) int64; ids (N,) index the lines of `Lines`, for messages.
     """
 
     images: Tensor
+    rows: int
     labels: Tensor
     label_lengths: Tensor
     ids: np.ndarray
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`; label lengths stay on the host, where CTC wants them."""
-        return Batch(
-            self.images.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-            self.label_lengths,
-            self.ids,
+        return replace(
+            self,
+            images=self.images.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
         )
 
 
@@ -96,7 +97,8 @@ class Lines:
     """The lines of one split over several packs, with labels in one alphabet.
 
     Lines whose labels need more frames than their canvas gives are set aside by name here, once,
-    when they are loaded: CTC would make their loss infinite.
+    when they are loaded: CTC would make their loss infinite. With a `height_step` the canvas of a
+    line is as high as its ink needs, which takes a look at every line.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Lines:
         alphabet: Alphabet,
         stride: int,
         resident: Resident | None = None,
+        height_step: int = 0,
     ) -> None:
         self.packs, self.alphabet, self.resident = packs, alphabet, resident
         self.set_aside: list[str] = []
@@ -113,7 +116,7 @@ class Lines:
         self.texts: list[str] = []
         self.labels: list[np.ndarray] = []
         self.where: list[tuple[int, int]] = []
-        widths: list[int] = []
+        canvases: list[tuple[int, int]] = []
         texts = [pack.texts for pack in packs]
         for p, i in chosen:
             labels = alphabet.encode(texts[p][i])
@@ -124,8 +127,12 @@ class Lines:
             self.texts.append(texts[p][i])
             self.labels.append(labels)
             self.where.append((p, int(i)))
-            widths.append(canvas)
-        self.canvases = np.array(widths, dtype=np.int64)
+            rows = packs[p].spec.height
+            if height_step:
+                needed = needed_rows(packs[p].image(i), height_step)
+                rows = needed.stop - needed.start
+            canvases.append((rows, canvas))
+        self.canvases = np.array(canvases, dtype=np.int64).reshape(-1, 2)  # heights and widths
         if self.set_aside:
             named = ", ".join(self.set_aside[:5])
             log.warning(
@@ -142,18 +149,20 @@ class Lines:
         pack, i = self.where[line]
         return str(self.packs[pack].files[i])
 
-    def canvas(self, lines: np.ndarray) -> int:
-        """Return the width in pixels of the canvas that holds each of the lines."""
-        return int(self.canvases[lines].max())
+    def canvas(self, lines: np.ndarray) -> tuple[int, int]:
+        """Return the height and width in pixels of the canvas that holds each of the lines."""
+        height, width = self.canvases[lines].max(axis=0).tolist()
+        return height, width
 
     def batch(self, lines: np.ndarray) -> Batch:
-        """Return the lines as a batch, on the canvas of the widest."""
+        """Return the lines as a batch, on a canvas that holds each."""
         lengths = np.array([len(self.labels[line]) for line in lines], dtype=np.int64)
         labels = np.zeros((len(lines), max(1, lengths.max())), dtype=np.int64)
         for target, line in zip(labels, lines, strict=True):
             target[: len(self.labels[line])] = self.labels[line]
-        images = self._images(lines, self.canvas(lines))
-        return Batch(images, torch.from_numpy(labels), torch.from_numpy(lengths), lines)
+        rows, width = self.canvas(lines)
+        images = self._images(lines, width)
+        return Batch(images, rows, torch.from_numpy(labels), torch.from_numpy(lengths), lines)
 
     def _images(self, lines: np.ndarray, canvas: int) -> Tensor:
         """Return the line images on paper: (N, 1, H, canvas) uint8."""
@@ -169,10 +178,10 @@ class Lines:
 
 
 def plan(lines: Lines, passes: Sequence[float], batch_size: int, seed: int) -> list[np.ndarray]:
-    """Return the batches of one epoch: numbers of lines of like widths, in random order.
+    """Return the batches of one epoch: numbers of lines of like canvases, in random order.
 
     `passes` says how often the epoch goes through each pack; a fraction draws that share of it.
-    All batches but the one with the widest lines hold `batch_size` lines.
+    All batches but the one with the largest canvases hold `batch_size` lines.
     """
     rng = np.random.default_rng(seed)
     pack_of = np.array([pack for pack, _ in lines.where], dtype=np.int64)
@@ -182,18 +191,43 @@ def plan(lines: Lines, passes: Sequence[float], batch_size: int, seed: int) -> l
         whole, rest = divmod(count * len(members), max(1, len(members)))
         drawn += [np.tile(members, int(whole)), rng.permutation(members)[: round(rest)]]
     order = rng.permutation(np.concatenate(drawn))
-    order = order[np.argsort(lines.canvases[order], kind="stable")]
+    order = order[np.lexsort(lines.canvases[order].T[::-1])]  # by height, then by width
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def in_order(lines: Lines, batch_size: int) -> list[np.ndarray]:
-    """Return all lines once, widest canvas last, for validation."""
+    """Return all lines once, largest canvas last, for validation."""
     batches = []
-    for canvas in np.unique(lines.canvases):
-        same = np.flatnonzero(lines.canvases == canvas)
+    for canvas in np.unique(lines.canvases, axis=0):
+        same = np.flatnonzero((lines.canvases == canvas).all(axis=1))
         batches += np.split(same, range(batch_size, len(same), batch_size))
     return batches
+
+
+def most_ink(ink: Tensor, rows: int) -> Tensor:
+    """Return the rows that hold most of each line's ink: (N, 1, rows, W).
+
+    Where several are as good it is the one in the middle of them. So of lines as they are packed it
+    is what `penname.line_image.needed_rows` says, and of augmented ones what is likest to that.
+
+    Args:
+        ink: (N, 1, H, W).
+        rows: at most H.
+    """
+    lines, _, height, width = ink.shape
+    if rows == height:
+        return ink
+    dark = ink > ink.amax(dim=(1, 2, 3), keepdim=True) / 2
+    until = functional.pad(dark.sum((1, 3)).cumsum(1), (1, 0))  # (N, H + 1)
+    within = until[:, rows:] - until[:, :-rows]
+    best = within == within.amax(dim=1, keepdim=True)
+    places = torch.arange(best.shape[1], device=ink.device)
+    first = torch.where(best, places, height).amin(dim=1)
+    last = torch.where(best, places, 0).amax(dim=1)
+    top = (first + last).div(2, rounding_mode="floor")
+    seen = top[:, None] + torch.arange(rows, device=ink.device)  # (N, rows)
+    return ink.gather(2, seen.view(lines, 1, rows, 1).expand(lines, 1, rows, width))
 
 
 def loaded(
@@ -240,4 +274,4 @@ def loaded(
 def _pinned(batch: Batch) -> Batch:
     """Return the batch in memory that a GPU can copy from by itself, if it is not there yet."""
     images = batch.images if batch.images.is_cuda else batch.images.pin_memory()
-    return Batch(images, batch.labels.pin_memory(), batch.label_lengths, batch.ids)
+    return replace(batch, images=images, labels=batch.labels.pin_memory())

@@ -129,7 +129,7 @@ def with_fast(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
             f"{other.path} reads {other.image}, and {folder.name} {folder.image}; pack both alike"
         )
     shutil.copyfile(other.onnx, folder.fast_onnx)
-    return replace(folder, fast=Fast(other.name, other.created))
+    return replace(folder, fast=Fast(other.name, other.created, other.height_step))
 
 
 def _check_frames(folder: ModelFolder, other: ModelFolder) -> None:
@@ -200,11 +200,12 @@ def _network(training: dict[str, Any], exported: Exported, folder: Path, name: s
         name=name,
         alphabet=Alphabet(training["alphabet"]),
         image=spec,
+        height_step=from_json(TrainOptions, training["options"]).height_step,
         stride=STRIDE,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         training={key: training.get(key) for key in KEPT},
     )
-    write_onnx(exported, spec, model.onnx)
-    check_parity(exported, spec, model.onnx)
+    write_onnx(exported, model)
+    check_parity(exported, model)
     model.save()
     return model

@@ -20,7 +20,7 @@ from torch.nn import functional
 from penname.errors import OptionError, TrainingError
 from penname.training.graph import Exported, check_parity, round_weights, write_onnx
 from penname.training.model import as_ink, factors
-from penname.training.quantise import canvas, draw_lines
+from penname.training.quantise import draw_lines
 from penname.training.start import network_of
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ def factorise(folder: ModelFolder, pictures: Iterable[Input], share: float) -> M
     if not (whole := _whole(network)):
         raise TrainingError(f"{folder.name} is factorised: no convolution is left")
     lines = draw_lines(folder, pictures)
-    ink = (as_ink(torch.from_numpy(canvas(line, folder))) for line in lines)
+    ink = (as_ink(torch.from_numpy(folder.canvas(line))) for line in lines)
     moments = _second_moments(network, whole, ink)
     for name, module in whole.items():
         module[0] = nn.Sequential(*_factored(module[0], module[1], moments[name], share))
     exported = Exported(network).eval()
     round_weights(network)
-    write_onnx(exported, folder.image, folder.onnx)
-    check_parity(exported, folder.image, folder.onnx)
+    write_onnx(exported, folder)
+    check_parity(exported, folder)
     folder.float_onnx.unlink(missing_ok=True)
     folder = replace(folder, training=folder.training | {"factorised": share})
     folder.save()

@@ -27,7 +27,7 @@ from penname.training.model import as_ink
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from penname.line_image import ImageSpec
+    from penname.model_folder import ModelFolder
 
 PARITY = 5e-4  # largest difference of a log probability between torch and ONNX Runtime
 ROUNDING = 5e-5  # of its size comes on top: an LSTM adds roundings up, most in what is improbable
@@ -60,15 +60,18 @@ def round_weights(network: nn.Module) -> None:
             weight.copy_(weight.half().float())
 
 
-def write_onnx(exported: Exported, spec: ImageSpec, path: Path) -> None:
-    """Write the network with free batch size and width."""
+def write_onnx(exported: Exported, folder: ModelFolder) -> None:
+    """Write the network of a model folder with free batch size, width and, if need be, height."""
+    spec = folder.image
     example = torch.zeros(2, 1, spec.height, 2 * spec.width_step, dtype=torch.uint8)
     free = {"images": {0: "N", 3: "W"}, "log_probs": {0: "N", 1: "T"}}
-    trace(exported, {"images": example}, ["log_probs"], free, path)
-    model = onnx.load(path)
+    if folder.height_step:
+        free["images"][2] = "H"
+    trace(exported, {"images": example}, ["log_probs"], free, folder.onnx)
+    model = onnx.load(folder.onnx)
     _note_shared(model, exported)
     halve(model.graph)
-    onnx.save(model, path)
+    onnx.save(model, folder.onnx)
 
 
 def trace(
@@ -118,16 +121,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {ONE_LSTM.sub(r"recurrent.\2.\1_l0", name): weight for name, weight in named.items()}
 
 
-def check_parity(exported: nn.Module, spec: ImageSpec, path: Path) -> float:
-    """Return the largest difference of log_probs between torch and the ONNX file.
+def check_parity(exported: nn.Module, folder: ModelFolder) -> float:
+    """Return the largest difference of log_probs between torch and a model folder's ONNX file.
 
     Raises:
         TrainingError: when one is over `PARITY`, and `ROUNDING` of the log_prob's own size.
     """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(folder.onnx), providers=["CPUExecutionProvider"])
+    spec = folder.image
+    least = spec.height // 2 if folder.height_step else spec.height
+    middle = min(4 * spec.width_step, spec.max_width)
     rng, worst, beyond = np.random.default_rng(0), 0.0, 0.0
-    for n, width in ((1, 1), (3, min(4 * spec.width_step, spec.max_width)), (5, spec.max_width)):
-        shape = n, 1, spec.height, spec.canvas_width(width)
+    for n, height, width in ((1, least, 1), (3, spec.height, middle), (5, least, spec.max_width)):
+        shape = n, 1, height, spec.canvas_width(width)
         images = np.where(rng.random(shape) < 0.1, rng.integers(0, 256, shape), 255)
         images = images.astype(np.uint8)
         with torch.no_grad():
@@ -137,7 +143,9 @@ def check_parity(exported: nn.Module, spec: ImageSpec, path: Path) -> float:
         worst = float(np.maximum(worst, differences.max()))  # nan stays nan
         beyond = float(np.maximum(beyond, (differences - ROUNDING * np.abs(ours)).max()))
     if not beyond <= PARITY:
-        raise TrainingError(f"{path}: torch and ONNX Runtime differ by {worst:.1e}, over {PARITY}")
+        raise TrainingError(
+            f"{folder.onnx}: torch and ONNX Runtime differ by {worst:.1e}, over {PARITY}"
+        )
     return worst
 
 

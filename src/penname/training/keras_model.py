@@ -214,7 +214,7 @@ def import_keras(path: Path, alphabet: Alphabet, out: Path, options: KerasOption
         images = torch.zeros(2, 1, spec.height, spec.max_width, dtype=torch.uint8)
         rows = {"images": {0: "N"}, "log_probs": {0: "N"}}
         trace(imported, {"images": images}, ["log_probs"], rows, folder.onnx)
-        check_parity(imported, spec, folder.onnx)
+        check_parity(imported, folder)
         folder.save()
         return move_into(folder, out)
 

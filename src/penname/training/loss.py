@@ -6,16 +6,11 @@ probabilities" are not probabilities. Here the loss owns it (Graves et al. 2006)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from penname.alphabet import BLANK
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def ctc_loss(logits: Tensor, labels: Tensor, label_lengths: Tensor) -> Tensor:
@@ -45,16 +40,15 @@ def frame_loss(logits: Tensor, taught: Tensor) -> Tensor:
     return functional.kl_div(log_probs, taught, reduction="none", log_target=True).sum((1, 2))
 
 
-def stage_loss(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> Tensor:
-    """Return how far stages are from a teacher's: (), the sum of squares as a share of theirs.
+def column_loss(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Return how far columns are from a teacher's: (), the sum of squares as a share of theirs.
 
     Args:
-        ours: (N, C, H, W) of each stage, any float type.
-        theirs: as many, of the same shapes.
+        ours: (N, C, T), any float type.
+        theirs: the same shape.
     """
-    pairs = ((mine.float(), right.float()) for mine, right in zip(ours, theirs, strict=True))
-    far = [(mine - right).square().mean() / right.square().mean() for mine, right in pairs]
-    return torch.stack(far).sum()
+    ours, theirs = ours.float(), theirs.float()
+    return (ours - theirs).square().mean() / theirs.square().mean()
 
 
 def batch_loss(

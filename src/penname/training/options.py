@@ -26,6 +26,7 @@ RANGES = {
     "shortcut": (0, 100),
     "teaching": (0, 100),
     "matching": (0, 100),
+    "height_step": (0, math.inf),
 }
 
 
@@ -49,7 +50,10 @@ class TrainOptions:
     shortcut: float = option(0.2, "weight of the auxiliary CTC head while training")
     teaching: float = option(1.0, "weight of the frames of --teacher beside the labels")
     matching: float = option(
-        0.0, "weight of the stages of a --teacher with the same ones, as a factorised network's"
+        0.0, "weight of the columns of a --teacher whose last stage is as wide, as they are read"
+    )
+    height_step: int = option(
+        0, "let the network see as many rows as the ink needs, a multiple of this; 0: all"
     )
     mix: str = option("", "passes an epoch makes over each --pack, as 1,0.5,8; empty is 1 each")
     patience: int = option(
@@ -70,6 +74,8 @@ class TrainOptions:
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
                 raise OptionError(f"{name} is {getattr(self, name)}, not within {low} to {high}")
+        if self.height_step and self.preset.startswith("origin"):
+            raise OptionError(f"{self.preset} reads all rows; leave --height-step out")
         seconds(self.save_every), seconds(self.time_limit), self.passes(0)
 
     def passes(self, packs: int) -> list[float]:

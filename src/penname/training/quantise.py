@@ -29,7 +29,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from penname.errors import TrainingError
-from penname.line_image import line_image_or_reason, on_canvas
+from penname.line_image import line_image_or_reason
 from penname.network import load_network
 from penname.recognizer import Recognizer
 from penname.training.graph import halve
@@ -61,7 +61,7 @@ def quantise(folder: ModelFolder, pictures: Iterable[Input]) -> float:
         shutil.copyfile(folder.onnx, folder.float_onnx)
     with tempfile.TemporaryDirectory(prefix=".quantise-", dir=folder.path) as temporary:
         made = Path(temporary) / "model.onnx"
-        _quantised(folder.float_onnx, made, [canvas(line, folder) for line in lines])
+        _quantised(folder.float_onnx, made, [folder.canvas(line) for line in lines])
         made.replace(folder.onnx)
     folder.save()
     return _agreement(folder, lines)
@@ -90,11 +90,6 @@ def draw(pictures: Iterable[Input]) -> list[Input]:
         elif (place := rng.randrange(count)) < PICTURES:
             drawn[place] = picture
     return drawn
-
-
-def canvas(line: Grey, folder: ModelFolder) -> np.ndarray:
-    """Return a line image as the network of a model folder takes it: (1, 1, H, W) uint8."""
-    return on_canvas([line], folder.image.canvas_width(line.shape[1]))
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

@@ -30,13 +30,13 @@ from penname.training import checkpoint
 from penname.training.allocator import keep_freed_memory
 from penname.training.augment import augment
 from penname.training.cuda_graphs import Pass, Size, record
-from penname.training.data import Batch, Lines, Resident, in_order, loaded, plan
+from penname.training.data import Batch, Lines, Resident, in_order, loaded, most_ink, plan
 from penname.training.device import arithmetic, autocast, find_device, on_device
-from penname.training.loss import batch_loss, frame_loss, stage_loss
+from penname.training.loss import batch_loss, column_loss, frame_loss
 from penname.training.model import SHAPES, STRIDE, as_ink, parameters, pixels_a_step
 from penname.training.options import TrainOptions
 from penname.training.start import begin
-from penname.training.teacher import Stages, Teacher
+from penname.training.teacher import Columns, Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,14 +111,16 @@ class Run:
         self.teacher: Teacher | None = None
         if teacher:
             self.teacher = Teacher(teacher, self.alphabet, self.spec, self.device, self.dtype)
-        self.stages: tuple[Stages, Stages] | None = None
+        self.columns: tuple[Columns, Columns] | None = None
         if options.matching:
             if not self.teacher:
-                raise TrainingError("--matching is by the stages of a --teacher; name one")
-            self.stages = self.teacher.stages(self.network)
+                raise TrainingError("--matching is by the columns of a --teacher; name one")
+            self.columns = self.teacher.columns(self.network)
         resident = Resident.where_it_fits(packs, self.device)
-        self.train = Lines(packs, "train", self.alphabet, STRIDE, resident)
-        self.validation = Lines(packs, "validation", self.alphabet, STRIDE, resident)
+        self.train, self.validation = (
+            Lines(packs, split, self.alphabet, STRIDE, resident, options.height_step)
+            for split in ("train", "validation")
+        )
         self.passes = options.passes(len(packs))
         self.generator = torch.Generator(self.device)
         self.state = State()
@@ -170,8 +172,9 @@ class Run:
         self.state.batches_done += 1
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        ink = augment(as_ink(batch.images), self.generator, self.options.augment)
-        ink = ink.contiguous(memory_format=torch.channels_last)
+        whole = augment(as_ink(batch.images), self.generator, self.options.augment)
+        whole = whole.contiguous(memory_format=torch.channels_last)
+        ink = most_ink(whole, batch.rows).contiguous(memory_format=torch.channels_last)
         if recorded := self.recorded.get((*ink.shape,)):
             logits, shortcut = recorded(ink)
         else:
@@ -179,20 +182,20 @@ class Run:
                 logits, shortcut = self.network(ink)
         further = None
         if self.teacher:
-            further = self.options.teaching * frame_loss(logits, self.teacher(ink))
+            further = self.options.teaching * frame_loss(logits, self.teacher(whole))
         loss, lines = batch_loss(
             logits, shortcut, batch.labels, batch.label_lengths, self.options.shortcut, further
         )
-        if self.stages:
-            ours, theirs = (each.given for each in self.stages)
-            loss = loss + self.options.matching * stage_loss(ours, theirs)
+        if self.columns:
+            ours, theirs = (each.given for each in self.columns)
+            loss = loss + self.options.matching * column_loss(ours, theirs)
         return loss, lines
 
     def _record(self, batches: list[np.ndarray]) -> dict[Size, Pass]:
         """Return the passes of the commonest sizes among the batches of an epoch, on a GPU."""
-        if self.device.type != "cuda" or self.options.preset not in SHAPES or self.stages:
-            return {}  # of a recorded pass the stages could not be learnt
-        sizes = Counter((len(b), 1, self.spec.height, self.train.canvas(b)) for b in batches)
+        if self.device.type != "cuda" or self.options.preset not in SHAPES or self.columns:
+            return {}  # of a recorded pass the columns could not be learnt
+        sizes = Counter((len(b), 1, *self.train.canvas(b)) for b in batches)
         common = [size for size, count in sizes.items() if count > RECORDED * len(batches)]
         return record(self.network, common, self.dtype)
 
@@ -231,7 +234,7 @@ class Run:
         with closing(loaded(lines, batches, self.device)) as loading:
             for batch in loading:
                 with autocast(self.device, self.dtype):
-                    logits, _ = self.average(as_ink(batch.images))
+                    logits, _ = self.average(most_ink(as_ink(batch.images), batch.rows))
                 for line, best in zip(batch.ids, logits.argmax(-1).cpu().numpy(), strict=True):
                     kept = best[(np.diff(best, prepend=-1) != 0) & (best != BLANK)]
                     texts[line] = self.alphabet.decode(kept)

@@ -35,14 +35,15 @@ def begin(
     Raises:
         TrainingError: the model has another network.
     """
+    height = spec.height // 2 if options.height_step else spec.height
     if start is None:
-        return alphabet, build(options, spec.height, alphabet.classes)
+        return alphabet, build(options, height, alphabet.classes)
     check_network(start, options)
     if start.image != spec:  # what it learned of letters holds at other sizes too
         log.info("%s read %s; the new model will read %s", start.path, start.image, spec)
     merged = start.alphabet.merge(alphabet)
     weights = weights_of(start)
-    network = build(options, spec.height, merged.classes, weights)
+    network = build(options, height, merged.classes, weights)
     fill(network, weights)
     new = len(merged) - len(start.alphabet)
     log.info("started from %s with %d new characters", start.path, new)

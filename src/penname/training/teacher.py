@@ -3,13 +3,13 @@
 A label says what stands in a line, a teacher also where, and what else it might be. A smaller
 network learns both from it (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network";
 frame by frame for CTC: Kurata and Audhkhasi 2018, "Improved Knowledge Distillation from
-Bi-directional to Uni-directional LSTM CTC"). One with the same stages, such as a factorised one,
-learns also what each stage gives (Romero et al. 2015, "FitNets: Hints for Thin Deep Nets").
+Bi-directional to Uni-directional LSTM CTC"). One whose last stage is as wide, such as a factorised
+one, learns also what that gives (Romero et al. 2015, "FitNets: Hints for Thin Deep Nets"), by the
+largest value of each column: so many rows as the teacher it need not see.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,16 +27,15 @@ if TYPE_CHECKING:
     from penname.model_folder import ModelFolder
 
 
-class Stages:
-    """What each stage of a network gave when the network last ran: (N, C, H, W) each."""
+class Columns:
+    """What the last stage of a network gave in each column when it last ran: (N, C, T)."""
 
     def __init__(self, network: Reader) -> None:
-        self.given: list[Tensor] = [torch.zeros(()) for _ in network.stages]
-        for place, stage in enumerate(network.stages):
-            stage.register_forward_hook(partial(self._keep, place))
+        self.given = torch.zeros(())
+        network.stages.register_forward_hook(self._keep)
 
-    def _keep(self, place: int, _stage: nn.Module, _inputs: object, given: Tensor) -> None:
-        self.given[place] = given
+    def _keep(self, _stages: nn.Module, _inputs: object, given: Tensor) -> None:
+        self.given = given.amax(dim=2)
 
 
 class Teacher:
@@ -70,23 +69,19 @@ class Teacher:
         theirs = (1 + folder.alphabet.characters.index(each) for each in alphabet.characters)
         self.order = torch.tensor([BLANK, *theirs], device=device)
 
-    def stages(self, network: nn.Module) -> tuple[Stages, Stages]:
-        """Return what the stages of a network and the teacher's own give, from now on.
+    def columns(self, network: nn.Module) -> tuple[Columns, Columns]:
+        """Return what the last stages of a network and the teacher's own give, from now on.
 
         Raises:
-            TrainingError: their stages do not give the same numbers of pixels and channels.
+            TrainingError: their last stages do not give the same number of channels.
         """
-        ours, theirs = (
-            (len(shape.stem), shape.widths)
-            for shape in (shape_of(each.state_dict()) for each in (network, self.network))
-        )
+        ours, theirs = (shape_of(each.state_dict()).widths[-1] for each in (network, self.network))
         if ours != theirs or not isinstance(network, Reader):
             raise TrainingError(
-                f"the stages of the teacher are {theirs[1]} wide after {theirs[0]} halvings, those "
-                f"of the network {ours[1]} after {ours[0]}; only like ones match, so leave "
-                "--matching out"
+                f"the last stage of the teacher is {theirs} wide, that of the network {ours}; only "
+                "like ones match, so leave --matching out"
             )
-        return Stages(network), Stages(self.network)
+        return Columns(network), Columns(self.network)
 
     @torch.no_grad()
     def __call__(self, ink: Tensor) -> Tensor:
