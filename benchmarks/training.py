@@ -46,6 +46,7 @@ from penname.alphabet import Alphabet
 from penname.cores import cores
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec, decode, line_image, on_canvas
+from penname.model_folder import ModelFolder
 from penname.training.augment import augment
 from penname.training.data import Batch, loaded
 from penname.training.model import Origin, as_ink, build, parameters
@@ -107,10 +108,11 @@ def penname(
     threads: int = 0,
     change: str = "",
     fixed: bool = False,
+    height_step: int = 0,
 ) -> Steps:
     """Train as `penname train` does; `change` names what is different, `fixed` repeats a batch."""
     torch.set_num_threads(threads or bench.threads)
-    run = start(bench, precision)
+    run = start(bench, precision, height_step)
     if change in ("compile", "channels first", "not recorded"):
         run.recorded = {}
     if change == "compile":
@@ -131,7 +133,7 @@ def penname(
         yield len(batch.ids)
 
 
-def start(bench: Bench, precision: str = "auto") -> Run:
+def start(bench: Bench, precision: str = "auto", height_step: int = 0) -> Run:
     """Return a new run."""
     options = TrainOptions(
         preset=bench.preset,
@@ -139,10 +141,10 @@ def start(bench: Bench, precision: str = "auto") -> Run:
         precision=precision,
         device=str(bench.device),
         epochs=10_000,
+        height_step=height_step,
     )
-    run = Run([Pack.open(bench.folder / "pack")], bench.folder / "run", options)
-    run.network.train()
-    return run
+    like = ModelFolder.load(bench.preset) if height_step else None
+    return Run([Pack.open(bench.folder / "pack")], bench.folder / "run", options, start=like)
 
 
 def batches(run: Run) -> Iterator[Batch]:
@@ -285,6 +287,7 @@ def origin(bench: Bench) -> nn.Module:
 
 WAYS: dict[str, Callable[[Bench], Steps]] = {
     "penname": penname,
+    "penname, rows of the ink": lambda b: penname(b, height_step=16),
     "penname, one batch again and again": lambda b: penname(b, fixed=True),
     "penname, not resident on the GPU": lambda b: penname(b, change="not resident"),
     "penname, launched kernel by kernel": lambda b: penname(b, change="not recorded"),

@@ -56,7 +56,9 @@ def line(i: int, spec: ImageSpec) -> np.ndarray:
     return blocks.repeat(8, 0).repeat(4, 1)[:, :width]
 
 
-def trained(folder: Path, preset: str, *, seed: int = 1, height_step: int = 0) -> Run:
+def trained(
+    folder: Path, preset: str, *, seed: int = 1, height_step: int = 0, start: Path | None = None
+) -> Run:
     """Return a run whose average has lively random weights, kept as the best."""
     spec = SPECS[preset]
     if not (folder / "pack").exists():
@@ -67,8 +69,10 @@ def trained(folder: Path, preset: str, *, seed: int = 1, height_step: int = 0) -
     options = TrainOptions(
         preset=preset, precision="fp32", device="cpu", seed=seed, height_step=height_step
     )
-    run = Run([Pack.open(folder / "pack")], folder / "run", options)
-    lively(run.average, spec.height)
+    model = ModelFolder.load(start) if start else None
+    run = Run([Pack.open(folder / "pack")], folder / "run", options, model)
+    if not start:
+        lively(run.average, spec.height)
     round_weights(run.average)
     run.save_best({"epoch": 3, "cer": 0.25})
     return run
@@ -98,7 +102,9 @@ def test_a_recognizer_shows_the_network_the_rows_that_torch_saw(tmp_path: Path) 
             scribbles[: 12 + i], scribbles[52 - i :] = 255, 255
             writer.add(scribbles, "A", file=f"{i}", source="", split="validation")
             writer.add(scribbles, "A", file=f"{i}", source="", split="train")
-    run = trained(tmp_path, "names", height_step=16)
+    trained(tmp_path, "names")
+    export_model(tmp_path / "run", tmp_path / "whole", "whole")
+    run = trained(tmp_path, "names", height_step=16, start=tmp_path / "whole")
     assert set(run.validation.canvases[:, 0].tolist()) == {32, 48}
     texts = run.read(run.validation)
     folder = export_model(tmp_path / "run", tmp_path / "model", "mine")

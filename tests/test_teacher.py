@@ -138,8 +138,11 @@ def test_a_teacher_sees_all_rows_where_the_network_sees_those_of_the_ink(
     Run([pack], tmp_path / "run", OPTIONS).save_best({})
     folder = export_model(tmp_path / "run", tmp_path / "teacher", "teacher")
     options = replace(OPTIONS, matching=1.0, height_step=16)
-    run = Run([pack], tmp_path / "run", options, teacher=folder)
+    with pytest.raises(TrainingError, match=r"batch norm stays as it was .*give a model, --from"):
+        Run([pack], tmp_path / "run", options, teacher=folder)
+    run = Run([pack], tmp_path / "run", options, start=folder, teacher=folder)
     assert run.teacher is not None
+    statistics = [buffer.clone() for buffer in run.network.buffers()]
     seen = []
     for network in (run.network, run.teacher.network):
         network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -147,6 +150,7 @@ def test_a_teacher_sees_all_rows_where_the_network_sees_those_of_the_ink(
     whole, cut = sorted(seen, key=lambda ink: -ink.shape[2])
     assert (whole.shape, cut.shape) == ((1, 1, 32, 64), (1, 1, 16, 64))
     assert torch.equal(cut, whole[:, :, 7:23])
+    assert all(map(torch.equal, run.network.buffers(), statistics))
     assert run.columns is not None
     assert {columns.given.shape for columns in run.columns} == {(1, 16, 16)}
 

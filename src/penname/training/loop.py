@@ -69,7 +69,6 @@ def train(
         while not run.state.finished:
             batches, done = run.plan(run.state.epoch), run.state.batches_done
             progress.epoch(run.state.epoch, [len(lines) for lines in batches], done)
-            run.network.train()
             with closing(loaded(run.train, batches[done:], run.device)) as loading:
                 for batch in loading:
                     run.step(batch)

@@ -53,7 +53,7 @@ class TrainOptions:
         0.0, "weight of the columns of a --teacher whose last stage is as wide, as they are read"
     )
     height_step: int = option(
-        0, "let the network see as many rows as the ink needs, a multiple of this; 0: all"
+        0, "let the network, --from another, see the rows its ink needs, a multiple of this; 0: all"
     )
     mix: str = option("", "passes an epoch makes over each --pack, as 1,0.5,8; empty is 1 each")
     patience: int = option(

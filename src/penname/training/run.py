@@ -83,6 +83,10 @@ class Run:
         start: ModelFolder | None = None,
         teacher: ModelFolder | None = None,
     ) -> None:
+        if options.height_step and not start:
+            raise TrainingError(
+                "with a --height-step batch norm stays as it was trained; give a model, --from"
+            )
         self.options, self.out, self.packs = options, out, packs
         self.spec = _one_spec(packs, pixels_a_step(options.preset))
         alphabet = packs[0].alphabet
@@ -130,6 +134,7 @@ class Run:
             raise TrainingError(
                 "no training lines; pack some, or check the pack's splits and --mix"
             )
+        self._begin_training()
         self.recorded = self._record(first)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
@@ -198,6 +203,17 @@ class Run:
         sizes = Counter((len(b), 1, *self.train.canvas(b)) for b in batches)
         common = [size for size, count in sizes.items() if count > RECORDED * len(batches)]
         return record(self.network, common, self.dtype)
+
+    def _begin_training(self) -> None:
+        """Put the network into training mode, but for batch norm with a height step.
+
+        Of batches of 32 rows and of 64 the statistics differ, as paper is more of the larger, and
+        those that are kept for reading would be of neither.
+        """
+        self.network.train()
+        for module in self.network.modules() if self.options.height_step else ():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
     def _seed_step(self) -> None:
         seed = _seed(self.options.seed, 2, self.state.step)
