@@ -61,7 +61,7 @@ penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" 
 [ -e "$out/one/model.json" ] ||
   penname export --checkpoint "$out/run" --out "$out/one" --name names "${language[@]}"
 
-# 5. The same with its convolutions in two factors each, on as many rows as the ink needs, which takes a third of the time and
+# 5. The same with its convolutions in two factors each, on as many rows as the ink needs, which takes less than half the time and
 # reads first: what it loses is a point or two, and what it doubts goes to the whole network, which loses none (docs/log.md, "A fast network first").
 [ -e "$out/factors" ] || {
   rm -rf "$out/factors.part"

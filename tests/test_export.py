@@ -258,6 +258,7 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
         ({"stride": 8}, r"other: its stride is 8, not 4; only a model"),
         ({"alphabet": Alphabet("AB")}, r"other: its alphabet is 'AB', not .ABCDEF.*; only a model"),
         ({"image": replace(other.image, width_step=24)}, "multiples of 24 pixels, and .* of 32"),
+        ({"height_step": 16}, r"other sees the rows of the ink alone; .* can read first, --fast"),
     ):
         replace(other, **change).save()
         with pytest.raises(ModelError, match=message):

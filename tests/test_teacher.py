@@ -169,6 +169,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, teacher: ModelFolder) -> N
     wide = ImageSpec(height=16, max_width=128, width_step=32)
     with pytest.raises(TrainingError, match=r"reads .*max_width=96.* the packs hold .*=128"):
         Teacher(teacher, OURS, wide, CPU, torch.float32)
+    with pytest.raises(TrainingError, match="rows of the ink alone, and a teacher is shown all"):
+        Teacher(replace(teacher, height_step=8), OURS, SPEC, CPU, torch.float32)
     with pytest.raises(TrainingError, match="writes 'CA B', the packs hold 'ABCD'"):
         Teacher(teacher, Alphabet("ABCD"), SPEC, CPU, torch.float32)
 

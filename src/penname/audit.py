@@ -192,11 +192,9 @@ def _judged(
 
 def _times_likelier(recognizer: Recognizer, image: Grey, text: str, other: str) -> float:
     """Return worth(text) / worth(other) for a line image."""
-    log_probs = np.repeat(
-        recognizer.network(recognizer.model.canvas(image)), 2, axis=0
-    )  # (2, T, C)
+    log_probs = recognizer.network(recognizer.model.canvas(image))  # (1, T, C)
     labels = [recognizer.model.alphabet.encode(each) for each in (text, other)]
-    worth = ctc.log_likelihood(log_probs, labels)
+    worth = ctc.log_likelihood(np.repeat(log_probs, 2, axis=0), labels)
     decoder = recognizer.decoder
     if decoder.language and decoder.options:
         log_prob, characters = decoder.language.log_prob(labels), list(map(len, labels))

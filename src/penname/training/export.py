@@ -103,9 +103,13 @@ def with_second(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
     """Return a model folder, not saved, in which a network of another model looks again.
 
     Raises:
-        ModelError: it writes other characters, in other frames, or needs other canvases.
+        ModelError: it writes other characters, in other frames, or needs other canvases or rows.
     """
     _check_frames(folder, other)
+    if other.height_step:
+        raise ModelError(
+            f"{other.path} sees the rows of the ink alone; such a network can read first, --fast"
+        )
     if folder.image.width_step % other.image.width_step:
         raise ModelError(
             f"{other.path}: its canvases are multiples of {other.image.width_step} pixels, and "

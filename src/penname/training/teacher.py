@@ -42,7 +42,7 @@ class Teacher:
     """What a model folder's network gives for a batch, in the alphabet of the one it teaches.
 
     Raises:
-        TrainingError: its line images or its characters are others, or it is no `Reader`.
+        TrainingError: its line images, its rows or its characters are others, or it is no `Reader`.
     """
 
     def __init__(
@@ -57,6 +57,11 @@ class Teacher:
             raise TrainingError(
                 f"the teacher {folder.path} reads {folder.image}, the packs hold {spec}; "
                 "pack for the teacher"
+            )
+        if folder.height_step:
+            raise TrainingError(
+                f"the teacher {folder.path} sees the rows of the ink alone, and a teacher is shown "
+                "all; give the model that it was made from"
             )
         if sorted(folder.alphabet.characters) != sorted(alphabet.characters):
             raise TrainingError(
