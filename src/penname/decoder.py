@@ -65,12 +65,10 @@ class Decoder:
 
     def narrow(self) -> Decoder:
         """Return a decoder that follows fewer texts, for lines that are read anew if doubtful."""
-        options = self.options and replace(
-            self.options,
-            beam=min(self.options.beam, NARROW["beam"]),
-            characters=min(self.options.characters, NARROW["characters"]),
-        )
-        return Decoder(self.alphabet, self.language, options)
+        if not self.options:
+            return self
+        narrow = {name: min(most, getattr(self.options, name)) for name, most in NARROW.items()}
+        return Decoder(self.alphabet, self.language, replace(self.options, **narrow))
 
     @property
     def strict(self) -> bool:

@@ -208,8 +208,10 @@ def needed_rows(line: Grey, step: int) -> slice:
     `step` of 0 needs all rows.
     """
     height = len(line)
+    if not step:
+        return slice(0, height)
     inked = np.flatnonzero(line.min(axis=1) < INK)
-    if not (step and len(inked)):
+    if not len(inked):
         return slice(0, height)
     first, end = int(inked[0]), int(inked[-1]) + 1
     count = -(-max(end - first + 2, height // 2) // step) * step
@@ -217,6 +219,11 @@ def needed_rows(line: Grey, step: int) -> slice:
         return slice(0, height)
     top = (max(end - count, 0) + min(first, height - count)) // 2  # of all tops that will do
     return slice(top, top + count)
+
+
+def cut_rows(line: Grey, step: int) -> Grey:
+    """Return the rows of a line image that a network with that height step sees: a view."""
+    return line[needed_rows(line, step)]
 
 
 def on_canvas(images: list[Grey], width: int) -> np.ndarray:

@@ -28,7 +28,7 @@ from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
 from penname.errors import ModelError, PennameError
 from penname.files import write_whole
-from penname.line_image import ImageSpec, needed_rows, on_canvas, stored_spec
+from penname.line_image import ImageSpec, cut_rows, on_canvas, stored_spec
 from penname.options import from_json, to_json
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ class ModelFolder:
 
     def canvas(self, line: Grey) -> np.ndarray:
         """Return a line image (H, w) as the network takes it: (1, 1, rows, W) uint8."""
-        rows = needed_rows(line, self.height_step)
-        return on_canvas([line[rows]], self.image.canvas_width(line.shape[1]))
+        seen = cut_rows(line, self.height_step)
+        return on_canvas([seen], self.image.canvas_width(seen.shape[1]))
 
     @property
     def files(self) -> list[Path]:

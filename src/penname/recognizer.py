@@ -26,8 +26,8 @@ from penname.line_image import (
     INK,
     Grey,
     Source,
+    cut_rows,
     line_image_or_reason,
-    needed_rows,
     on_canvas,
     redrawn,
     smaller,
@@ -296,7 +296,7 @@ class Recognizer:
 
         def send(size: _Size, *, alone: bool = False) -> None:
             where = None if alone else pool
-            window.batches.append(self._batch(network, groups.pop(size), size, where))
+            window.batches.append(self._batch(network, groups.pop(size), where))
 
         for index, (file, line) in enumerate(prepared):
             window.files.append(file)
@@ -364,8 +364,9 @@ class Recognizer:
         """Return the rows and columns of the canvas of a line as a network is to see it."""
         return len(line), self.model.image.canvas_width(line.shape[1])
 
-    def _run(self, network: Network, lines: list[Grey], width: int) -> np.ndarray:
-        """Return a network's log_probs (N, T, C) for lines (rows, w) on canvases of that width."""
+    def _run(self, network: Network, lines: list[Grey]) -> np.ndarray:
+        """Return a network's log_probs (N, T, C) for lines (rows, w) of one canvas size."""
+        _, width = self._size(lines[0])
         log_probs = network(on_canvas(lines, width))  # (N, 1, H, W) -> (N, T, C)
         expected = (len(lines), width // self.model.stride, self.model.alphabet.classes)
         if log_probs.shape != expected:
@@ -377,15 +378,15 @@ class Recognizer:
 
     def _first_looks(self) -> list[_Look]:
         """Return the networks that read, one after the other, and what they see of a line."""
-        own = self.network, partial(_cut, step=self.model.height_step)
+        own = self.network, partial(cut_rows, step=self.model.height_step)
         if not (self.fast and self.model.fast):
             return [own]
-        return [(self.fast, partial(_cut, step=self.model.fast.height_step)), own]
+        return [(self.fast, partial(cut_rows, step=self.model.fast.height_step)), own]
 
     def _more_looks(self) -> list[_Look]:
         """Return the networks that look again, one after the other, and how lines are drawn."""
         step = self.model.height_step
-        own = self.network, lambda line: _cut(smaller(line), step)
+        own = self.network, lambda line: cut_rows(smaller(line), step)
         if not (self.second and self.model.second):
             return [own]
         second = self.model.second
@@ -404,13 +405,13 @@ class Recognizer:
                 groups[self._size(again)][index] = again
         alone = len(groups) == len(window.batches) == 1  # as in `_begun`
         where = None if alone else pool
-        return [self._batch(network, lines, size, where) for size, lines in groups.items()]
+        return [self._batch(network, lines, where) for lines in groups.values()]
 
     def _batch(
-        self, network: Network, lines: dict[int, Grey], size: _Size, pool: ThreadPoolExecutor | None
+        self, network: Network, lines: dict[int, Grey], pool: ThreadPoolExecutor | None
     ) -> _Batch:
-        """Return a batch of lines by index on canvases of that size, sent to a pool if given."""
-        work = partial(self._run, network, list(lines.values()), size[1])
+        """Return a batch of lines by index, of one canvas size, sent to a pool if given."""
+        work = partial(self._run, network, list(lines.values()))
         return list(lines), pool.submit(work).result if pool else work
 
     def _weigh(self, part: _Part) -> None:
@@ -446,11 +447,6 @@ class Recognizer:
         if calibration is None:
             return share
         return calibration.confidence(log(share) if share else -inf)
-
-
-def _cut(line: Grey, step: int) -> Grey:
-    """Return the rows of a line image that a network with that height step sees."""
-    return line[needed_rows(line, step)]
 
 
 def _window(prepared: Iterator[tuple[str, Grey | str]]) -> Iterator[tuple[str, Grey | str]]:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from penname.ctc import frames_needed
 from penname.errors import TrainingError
-from penname.line_image import PAPER, needed_rows
+from penname.line_image import PAPER, cut_rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -127,11 +127,10 @@ class Lines:
             self.texts.append(texts[p][i])
             self.labels.append(labels)
             self.where.append((p, int(i)))
-            rows = packs[p].spec.height
+            height = packs[p].spec.height
             if height_step:
-                needed = needed_rows(packs[p].image(i), height_step)
-                rows = needed.stop - needed.start
-            canvases.append((rows, canvas))
+                height = len(cut_rows(packs[p].image(i), height_step))
+            canvases.append((height, canvas))
         self.canvases = np.array(canvases, dtype=np.int64).reshape(-1, 2)  # heights and widths
         if self.set_aside:
             named = ", ".join(self.set_aside[:5])

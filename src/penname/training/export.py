@@ -204,7 +204,7 @@ def _network(training: dict[str, Any], exported: Exported, folder: Path, name: s
         name=name,
         alphabet=Alphabet(training["alphabet"]),
         image=spec,
-        height_step=from_json(TrainOptions, training["options"]).height_step,
+        height_step=training["options"].get("height_step", 0),
         stride=STRIDE,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         training={key: training.get(key) for key in KEPT},
