@@ -75,7 +75,7 @@ LAYERS = [
     {"training.loop", "training.self_training"},
     {"training.export", "training.sweep_report"},
     {"training.sweep", "training.quantise", "training.keras_model"},
-    {"training.cross_fit", "training.factorise"},
+    {"training.cross_fit", "training.factorise", "training.prune"},
     {"commands"},
     {"commands.common"},
     {
@@ -87,6 +87,7 @@ LAYERS = [
         "commands.export",
         "commands.sweep",
         "commands.factorise",
+        "commands.prune",
         "commands.quantise",
         "commands.import_keras",
         "commands.synth",

@@ -10,7 +10,6 @@ What is lost comes back by training on, `penname train --from` it.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from penname.errors import OptionError, TrainingError
-from penname.training.graph import Exported, check_parity, round_weights, write_onnx
+from penname.training.graph import replace_network
 from penname.training.model import as_ink, factors
 from penname.training.quantise import draw_lines
 from penname.training.start import network_of
@@ -59,14 +58,7 @@ def factorise(folder: ModelFolder, pictures: Iterable[Input], share: float) -> M
     moments = _second_moments(network, whole, ink)
     for name, module in whole.items():
         module[0] = nn.Sequential(*_factored(module[0], module[1], moments[name], share))
-    exported = Exported(network).eval()
-    round_weights(network)
-    write_onnx(exported, folder)
-    check_parity(exported, folder)
-    folder.float_onnx.unlink(missing_ok=True)
-    folder = replace(folder, training=folder.training | {"factorised": share})
-    folder.save()
-    return folder
+    return replace_network(folder, network, {"factorised": share})
 
 
 def _whole(network: Reader) -> dict[str, nn.Sequential]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -119,6 +120,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     weights |= {name: weights[same] for name, same in json.loads(shared).items()}
     named = {name.removeprefix(NETWORK): weight for name, weight in weights.items()}
     return {ONE_LSTM.sub(r"recurrent.\2.\1_l0", name): weight for name, weight in named.items()}
+
+
+def replace_network(folder: ModelFolder, network: nn.Module, note: dict[str, Any]) -> ModelFolder:
+    """Put a network in float in the place of a model folder's, with a note of how it was made.
+
+    Raises:
+        TrainingError: torch and ONNX Runtime differ.
+    """
+    exported = Exported(network).eval()
+    round_weights(network)
+    write_onnx(exported, folder)
+    check_parity(exported, folder)
+    folder.float_onnx.unlink(missing_ok=True)
+    folder = replace(folder, training=folder.training | note)
+    folder.save()
+    return folder
 
 
 def check_parity(exported: nn.Module, folder: ModelFolder) -> float:
