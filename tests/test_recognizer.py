@@ -480,7 +480,7 @@ def test_a_window_reads_the_same_in_parts(
     lines = [bars(text) for text in ("CAFF", "HEADACHE", "BB", "DEAF", "JAB", "A", "CAFF")]
     whole = doubting.read(lines)
     assert searched == [7, 7]  # and what is drawn smaller
-    monkeypatch.setattr("penname.beam.PREFIXES", 32)
+    monkeypatch.setattr("penname.recognizer.PART", 1)
     searched.clear()
     parts = doubting.read(lines, batch_size=2)
     assert len(searched) >= 8  # four batches and more, twice
@@ -493,6 +493,38 @@ def test_a_window_reads_the_same_in_parts(
         *("CAFF", "HEADACHE", "BB", "DEAF", "JAB", "A", "CAFF")
     ]
     assert sum(searched) == 0
+
+
+def test_a_fast_network_that_is_nearly_certain_is_not_searched(
+    searching: Recognizer, searched: list[int]
+) -> None:
+    """At 0.93, less than a network's own 0.97 and more than the 0.9 of a fast one's."""
+    model = replace(
+        searching.model,
+        decoding=DecodingOptions(language_weight=0.0),
+        fast=Fast("fast", "2026-11-28"),
+    )
+
+    def network(images: np.ndarray) -> np.ndarray:
+        return said([("A", 1), ("C", 0.93)], images.shape[3])(images)
+
+    line = bars("CAFF")[:, :104]
+    assert Recognizer(model, network, fast=network).read_lines([line])[0].text == "AC"
+    assert sum(searched) == 0
+    assert Recognizer(model, network).read_lines([line])[0].text == "AC"
+    assert sum(searched) == 1
+
+
+def test_the_network_begins_on_a_few_pictures(recognizer: Recognizer) -> None:
+    sizes = []
+
+    def network(images: np.ndarray) -> np.ndarray:
+        sizes.append(len(images))
+        return recognizer.network(images)
+
+    one = Recognizer(recognizer.model, network, threads=1)
+    one.read_lines([bars("CAFF")] * 100)
+    assert sizes == [8, 10, 11, 13, 14, 16, 19, 9]
 
 
 def test_a_quick_reading_looks_once(searching: Recognizer) -> None:

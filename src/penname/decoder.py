@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penname import ctc
-from penname.beam import Candidate, DecodingOptions, search, together, weigh
+from penname.beam import Candidate, DecodingOptions, search, weigh
 from penname.language import Language
 
 if TYPE_CHECKING:
     from penname.alphabet import Alphabet
     from penname.lexicon import Lexicon
 
-NARROW = {"beam": 8, "characters": 4}  # half the time, and names are read as well (docs/log.md)
+NARROW = {"beam": 8, "characters": 4, "certain": 0.9}  # less time, as well read (docs/log.md)
 RECOMBINED = 40  # texts of a line that are weighed, at most; 14 on average
 
 Lines = Mapping[int, np.ndarray]  # index -> log_probs (T, C)
@@ -74,11 +74,6 @@ class Decoder:
     def strict(self) -> bool:
         """Whether only the words of a list can be written."""
         return self.language is not None and self.language.strict
-
-    @property
-    def together(self) -> int:
-        """How many lines are best searched at once."""
-        return together(self.options or DecodingOptions())
 
     def greedy(self, log_probs: np.ndarray) -> list[Reading]:
         """Return the greedy reading of each line of log_probs (N, T, C)."""
