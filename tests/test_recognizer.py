@@ -480,7 +480,7 @@ def test_a_window_reads_the_same_in_parts(
     lines = [bars(text) for text in ("CAFF", "HEADACHE", "BB", "DEAF", "JAB", "A", "CAFF")]
     whole = doubting.read(lines)
     assert searched == [7, 7]  # and what is drawn smaller
-    monkeypatch.setattr("penname.recognizer.PART", 1)
+    monkeypatch.setattr("penname.beam.PREFIXES", 32)
     searched.clear()
     parts = doubting.read(lines, batch_size=2)
     assert len(searched) >= 8  # four batches and more, twice
@@ -513,18 +513,6 @@ def test_a_fast_network_that_is_nearly_certain_is_not_searched(
     assert sum(searched) == 0
     assert Recognizer(model, network).read_lines([line])[0].text == "AC"
     assert sum(searched) == 1
-
-
-def test_the_network_begins_on_a_few_pictures(recognizer: Recognizer) -> None:
-    sizes = []
-
-    def network(images: np.ndarray) -> np.ndarray:
-        sizes.append(len(images))
-        return recognizer.network(images)
-
-    one = Recognizer(recognizer.model, network, threads=1)
-    one.read_lines([bars("CAFF")] * 100)
-    assert sizes == [8, 10, 11, 13, 14, 16, 19, 9]
 
 
 def test_a_quick_reading_looks_once(searching: Recognizer) -> None:

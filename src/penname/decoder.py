@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penname import ctc
-from penname.beam import Candidate, DecodingOptions, search, weigh
+from penname.beam import Candidate, DecodingOptions, search, together, weigh
 from penname.language import Language
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ class Decoder:
     def strict(self) -> bool:
         """Whether only the words of a list can be written."""
         return self.language is not None and self.language.strict
+
+    @property
+    def together(self) -> int:
+        """How many lines are best searched at once."""
+        return together(self.options or DecodingOptions())
 
     def greedy(self, log_probs: np.ndarray) -> list[Reading]:
         """Return the greedy reading of each line of log_probs (N, T, C)."""

@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 NO_IMAGE = 200  # columns that a picture counts as when it has none
 WINDOW = 200_000  # columns of the line images begun at a time, twice in memory: 1,000 names
-PART = 64  # lines to search; fewer take longer each, more leave the network with nothing to do
-FIRST = 8  # lines of a first batch, so that the network begins early; the next ones are larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +305,7 @@ class Recognizer:
                 seen = drawn(line)
                 size = self._size(seen)
                 groups[size][index] = seen
-                if len(groups[size]) >= min(batch_size, FIRST + index // FIRST):
+                if len(groups[size]) == batch_size:
                     send(size)
         alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
         for size in sorted(groups, key=lambda size: size[1]):  # like lengths are searched together
@@ -347,7 +345,7 @@ class Recognizer:
                 yield replace(self._prediction(readings[index], line), file=file)
 
     def _parts(self, batches: list[_Batch], decoder: Decoder) -> Iterator[_Part]:
-        """Yield the lines of batches, searched, a part of them at a time."""
+        """Yield the lines of batches, searched, as many as are searched best at a time."""
         part = _Part()
         uncertain: list[int] = []
         for place, (batch, result) in enumerate(batches, start=1):
@@ -356,7 +354,7 @@ class Recognizer:
             part.looks[0].update(zip(batch, log_probs, strict=True))
             part.readings.update(greedy)
             uncertain += decoder.uncertain(greedy)
-            if len(uncertain) >= PART or place == len(batches):
+            if len(uncertain) >= decoder.together or place == len(batches):
                 lines = {index: part.looks[0][index] for index in uncertain}
                 part.readings.update(decoder.searched(part.readings, lines))
                 yield part
