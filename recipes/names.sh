@@ -96,13 +96,16 @@ penname train --pack "$other/scans" --pack "$other/scans-joined" --pack "$other/
   --epochs "$SECOND_EPOCHS" --learning-rate 0.001 --warmup 0.05 --dropout 0.1 --augment 0.7 --out "$other/run" "${common[@]}"
 [ -e "$other/model" ] || {
   penname export --checkpoint "$other/run" --out "$other/model.part" --name names-scans
+  penname prune "$other/model.part" --pictures "$out/agreed.parquet" --cells 48
   penname quantise "$other/model.part" --pictures "$out/agreed.parquet"
   mv "$other/model.part" "$other/model"
 }
 
-# 7. All three in a model, its confidence fitted on verified labels, in integers.
+# 7. All three in a model, its confidence fitted on verified labels, in integers. 48 of 128 LSTM cells lose nothing (docs/log.md, "Fewer cells"); the
+# fast network, which has less of all else, keeps its own.
 penname export --checkpoint "$out/run" --out "$out/names" --name names "${language[@]}" \
   --fast "$out/fast" --second "$other/model"
+penname prune "$out/names" --pictures "$out/agreed.parquet" --cells 48
 penname quantise "$out/names" --pictures "$out/agreed.parquet" --calibrate "$out/verified.parquet"
 for labels in validation verified; do
   penname evaluate --model "$out/names" --data "$out/$labels.parquet" --html "$out/$labels.html"
