@@ -93,6 +93,8 @@ def test_a_pruned_model_reads_nearly_the_same_and_trains_on(tmp_path: Path, pict
     words = ["prune", str(folder.path), "--pictures", str(pictures), "--cells", "12"]
     assert main(words) == 0
     pruned = ModelFolder.load(folder.path)
+    weights = [weight.numel() for weight in build_like(weights_of(pruned)).parameters()]
+    assert pruned.training["parameters"] == sum(weights) < folder.training["parameters"]
     assert shape_of(weights_of(pruned)).cells == pruned.training["cells"] == 12
     error = log_probs(pruned) - before
     assert error.std() < 0.3 * before.std()

@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from penname.errors import TrainingError
-from penname.training.model import as_ink
+from penname.training.model import as_ink, parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,6 +133,7 @@ def replace_network(folder: ModelFolder, network: nn.Module, note: dict[str, Any
     write_onnx(exported, folder)
     check_parity(exported, folder)
     folder.float_onnx.unlink(missing_ok=True)
+    note = {"parameters": parameters(network)} | note
     folder = replace(folder, training=folder.training | note)
     folder.save()
     return folder
