@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from penname.model_folder import ModelFolder
 from penname.training.loop import train
 from penname.training.model import SHAPES, Reader, build_like, shape_of
 from penname.training.prune import _fit, _pruned, _second_moments, prune
-from penname.training.start import fill, weights_of
+from penname.training.start import network_with, weights_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +30,12 @@ IDLE = 5, 9, 14  # cells that always give 0
 def network(*, together: int = 1, idle: tuple[int, ...] = ()) -> Reader:
     """A network of random weights with 16 cells, of which some give nothing."""
     torch.manual_seed(0)
-    shape = SHAPES["names"]
-    made = Reader(type(shape)(shape.stem, shape.widths, shape.blocks, 16, together), 4, 0.0).eval()
+    made = Reader(replace(SHAPES["names"], cells=16, together=together), 4, 0.0).eval()
     with torch.no_grad():
         for layer in made.recurrent:
             for name, weight in layer.named_parameters():
                 weight.mul_(3)
-                for cell in idle if "_ih" in name or "_hh" in name else ():
+                for cell in idle:
                     weight[3 * 16 + cell] = -30 if name.startswith("bias") else 0  # output gate
     return made
 
@@ -50,8 +50,7 @@ def test_cells_that_give_nothing_are_left_out_and_nothing_changes(together: int)
     moments = _second_moments(whole, map(ink, range(40)))
     weights = {k: v for k, v in whole.state_dict().items() if "num_batches" not in k}
     pruned = _pruned(weights, moments, 13)
-    smaller = build_like(pruned).eval()
-    fill(smaller, pruned)
+    smaller = network_with(pruned).eval()
     assert shape_of(pruned).cells == 13
     with torch.no_grad():
         before, after = whole(ink(99))[0], smaller(ink(99))[0]

@@ -33,7 +33,7 @@ COMMANDS = {
     "export": "Make a model folder from a training run.",
     "quantise": "Make a model folder read faster, with 8-bit integers.",
     "factorise": "Make a model folder with fewer multiplications, to be trained on.",
-    "prune": "Make a model folder with fewer LSTM cells, to be trained on.",
+    "prune": "Make a model folder with fewer LSTM cells.",
     "import-keras": "Make a model folder from a Keras file.",
     "synth": "Make a pack of synthetic names or lines.",
 }

@@ -1,4 +1,4 @@
-"""`penname prune`: a model folder with fewer cells, in place, to be trained on."""
+"""`penname prune`: a model folder with fewer LSTM cells, in place."""
 
 from __future__ import annotations
 

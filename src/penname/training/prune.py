@@ -3,7 +3,8 @@
 The cells that stay are those that say most to what follows, and what follows is made anew for them:
 the closest to what it gave that is linear in them, by the second moments of what the cells give for
 some pictures (He et al. 2017, "Channel Pruning for Accelerating Very Deep Neural Networks", which
-does so for convolutions). What is lost comes back by training on, `penname train --from` it.
+does so for convolutions). A network may be trained on then, `penname train --from` it; one that is
+left the cells it needs reads as before without.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from torch import Tensor
 
 from penname.errors import OptionError
 from penname.training.graph import replace_network
-from penname.training.model import as_ink, build_like, shape_of
+from penname.training.model import as_ink, shape_of
 from penname.training.quantise import draw_lines
-from penname.training.start import fill, network_of, weights_of
+from penname.training.start import network_with, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,15 +46,14 @@ def prune(folder: ModelFolder, pictures: Iterable[Input], cells: int) -> ModelFo
         OptionError: it has no more cells.
         TrainingError: the network is no `Reader`, or not one of the pictures can be read.
     """
-    network, weights = network_of(folder).eval(), weights_of(folder)
+    weights = weights_of(folder)
     before = shape_of(weights).cells
     if not 0 < cells < before:
         raise OptionError(f"{folder.name} has {before} cells; {cells} is not fewer, and at least 1")
     lines = draw_lines(folder, pictures)
     ink = (as_ink(torch.from_numpy(folder.canvas(line))) for line in lines)
-    weights = _pruned(weights, _second_moments(network, ink), cells)
-    smaller = build_like(weights)
-    fill(smaller, weights)
+    moments = _second_moments(network_with(weights).eval(), ink)
+    smaller = network_with(_pruned(weights, moments, cells))
     return replace_network(folder, smaller, {"cells": cells})
 
 

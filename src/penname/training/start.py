@@ -69,7 +69,15 @@ def network_of(folder: ModelFolder) -> Reader:
     Raises:
         TrainingError: it is no `Reader`, or the file is missing or damaged.
     """
-    weights = weights_of(folder)
+    return network_with(weights_of(folder))
+
+
+def network_with(weights: dict[str, Tensor]) -> Reader:
+    """Return the network that has these weights, by name.
+
+    Raises:
+        TrainingError: they are another network's.
+    """
     network = build_like(weights)
     fill(network, weights)
     return network
