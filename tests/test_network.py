@@ -23,7 +23,6 @@ from penname.network import (
     RUNTIMES,
     Network,
     _session,
-    load_later,
     load_network,
 )
 from penname.recognizer import Recognizer
@@ -86,6 +85,7 @@ def test_a_line_alone_takes_two_threads_and_reads_the_same(
     monkeypatch.setattr("penname.network._session", session)
     monkeypatch.setattr("penname.network.cores", lambda: 16)
     network = load_network(names.onnx)
+    assert threads == []
     together = network(images)
     assert threads == [1]
     alone = np.concatenate([network(images[i : i + 1]) for i in range(len(images))])
@@ -160,10 +160,12 @@ def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(
     assert "pip install 'penname[openvino]'" in capsys.readouterr().err
 
 
-def test_a_damaged_network_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_damaged_network_is_refused(runtime: str, images: np.ndarray, tmp_path: Path) -> None:
     (file := tmp_path / "model.onnx").write_bytes(b"not a network")
+    network = load_network(file, runtime)
     with pytest.raises(ModelError, match=r"(?s)model\.onnx: .*export the model again"):
-        load_network(file, "openvino")
+        network(images)
 
 
 def test_openvino_tells_nobody(tmp_path: Path) -> None:
@@ -193,16 +195,15 @@ def test_threads_that_come_first_together_load_a_network_once(
 ) -> None:
     loaded: list[Path] = []
 
-    def load(file: Path) -> Network:
+    def session(file: Path, threads: int) -> Network:
         loaded.append(file)
         time.sleep(0.05)
         return lambda each: each[:, 0, 0]
 
-    monkeypatch.setitem(RUNTIMES, "onnxruntime", load)
-    later = load_later(names.onnx)
-    assert loaded == []
+    monkeypatch.setattr("penname.network._session", session)
+    network = load_network(names.onnx)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(later, [images] * 4))
+        found = list(pool.map(network, [images] * 4))
     assert loaded == [names.onnx]
     for each in found:
         np.testing.assert_array_equal(each, images[:, 0, 0])

@@ -32,18 +32,14 @@ LINES = 16  # in a batch of OpenVINO's; of 8 it is 5 % slower, of 32 no faster
 def load_network(file: Path, runtime: str = RUNTIME) -> Network:
     """Return the network in an ONNX file, run by a runtime of `RUNTIMES`.
 
+    It is loaded when it is first run, and says then whether the file is damaged (`ModelError`).
+
     Raises:
         OptionError: when there is no such runtime, or it is not installed.
-        ModelError: when the file is damaged.
     """
     if runtime not in RUNTIMES:
         raise OptionError(f"there is no runtime {runtime!r}; choose {' or '.join(RUNTIMES)}")
     return RUNTIMES[runtime](file)
-
-
-def load_later(file: Path, runtime: str = RUNTIME) -> Network:
-    """Return the network in an ONNX file as `load_network` does, loaded when it is first run."""
-    return _later(lambda: load_network(file, runtime))
 
 
 def _later(load: Callable[[], Network]) -> Network:
@@ -60,7 +56,7 @@ def _later(load: Callable[[], Network]) -> Network:
 
 def _onnxruntime(file: Path) -> Network:
     """Return the network in ONNX Runtime, in a session for batches and one for lines alone."""
-    together = _session(file, 1)
+    together = _later(lambda: _session(file, 1))
     alone = _later(lambda: _session(file, min(ALONE, cores())))
 
     def network(images: np.ndarray) -> np.ndarray:
@@ -142,17 +138,14 @@ def _of_size(core: Any, file: Path, lines: int, streams: int) -> Network:
 
     It runs `streams` batches at a time, each on one thread. Precision is OpenVINO's choice: what is
     not in 8 bits runs in bf16 where the processor computes that itself, and in float32 elsewhere.
-
-    Raises:
-        ModelError: when the file is damaged.
     """
-    try:
-        model = core.read_model(str(file))
-        model.reshape([lines, *list(model.input().partial_shape)[1:]])
-    except RuntimeError as error:
-        raise ModelError(f"{file}: {error}; export the model again") from error
 
     def compiled() -> Network:
+        try:
+            model = core.read_model(str(file))
+            model.reshape([lines, *list(model.input().partial_shape)[1:]])
+        except RuntimeError as error:
+            raise ModelError(f"{file}: {error}; export the model again") from error
         options = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
         program = core.compile_model(model, "CPU", options)
 

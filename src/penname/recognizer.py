@@ -33,7 +33,7 @@ from penname.line_image import (
     smaller,
 )
 from penname.model_folder import ModelFolder
-from penname.network import RUNTIME, Network, load_later, load_network
+from penname.network import RUNTIME, Network, load_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -191,8 +191,8 @@ class Recognizer:
         """
         folder = ModelFolder.load(model)
         fast = load_network(folder.fast_onnx, runtime) if folder.fast else None
-        network = (load_later if fast else load_network)(folder.onnx, runtime)
-        second = load_later(folder.second_onnx, runtime) if folder.second else None
+        network = load_network(folder.onnx, runtime)
+        second = load_network(folder.second_onnx, runtime) if folder.second else None
         return cls(folder, network, second=second, fast=fast, threads=threads, runtime=runtime)
 
     def with_lexicon(self, file: str | Path, *, strict: bool = False) -> Recognizer:
