@@ -405,36 +405,6 @@ def test_what_a_fast_network_doubts_is_read_as_if_it_had_not_been(searching: Rec
     assert again == []  # nothing was doubted
 
 
-@pytest.mark.parametrize("has_second", [False, True])
-def test_the_look_of_a_fast_network_is_weighed_last_where_there_is_no_second(
-    searching: Recognizer, *, has_second: bool
-) -> None:
-    options = DecodingOptions(language_weight=0.0)
-    other = Second("other", "", height=48, writing=0.0) if has_second else None
-    model = replace(
-        searching.model, decoding=options, fast=Fast("fast", "2026-11-29"), second=other
-    )
-    inputs, last = list[tuple[int, ...]](), list[tuple[int, ...]]()
-
-    def noting(seen: list[tuple[int, ...]], share: float) -> Network:
-        def network(images: np.ndarray) -> np.ndarray:
-            seen.append(images.shape)
-            return said([("A", 1), ("C", share)], 128)(images)
-
-        return network
-
-    network, again = looks(said([("A", 1), ("C", 0.4)], 128), said([("A", 1), ("C", 0.5)], 96))
-    line = bars("CAFF")[:, :104]
-    second = noting(last, 0.2) if has_second else None
-    recognizer = Recognizer(model, network, fast=noting(inputs, 0.65), second=second)
-    found = recognizer.read_lines([line, line])
-    share = agreed(0.4, 0.5, 0.2 if has_second else 0.65)
-    assert [p.text for p in found] == ["AC" if share > 0.5 else "AD"] * 2
-    assert [p.confidence for p in found] == pytest.approx([max(share, 1 - share)] * 2, abs=1e-6)
-    assert (inputs, again) == ([(2, 1, 48, 128)], [(2, 1, 48, 128), (2, 1, 48, 96)])
-    assert last == [(2, 1, 48, 128)] * has_second
-
-
 @pytest.mark.parametrize("own", [0, 8])
 def test_a_network_with_a_height_step_sees_the_rows_of_the_ink(
     searching: Recognizer, own: int
@@ -481,16 +451,10 @@ def test_for_a_fast_network_the_search_is_narrow(
     def network(images: np.ndarray) -> np.ndarray:
         return said([("A", 1), ("C", 0.6)], images.shape[3])(images)
 
-    line = bars("CAFF")[:, :104]
-    Recognizer(model, network, fast=network).read_lines([line])
+    Recognizer(model, network, fast=network).read_lines([bars("CAFF")[:, :104]])
+    Recognizer(model, network).read_lines([bars("CAFF")[:, :104]])
     own = [(1, 20, 3), (1, 20, 3)]  # and drawn smaller
-    assert widths == [(1, 8, 3), *own, (1, 20, 3)]  # the last by the fast network's look
-    widths.clear()
-    Recognizer(model, network).read_lines([line])
-    assert widths == own
-    widths.clear()
-    Recognizer(model, network, fast=network).quick().read_lines([line])
-    assert widths == own[:1]  # nothing follows
+    assert widths == [(1, 8, 3), *own, *own]
 
 
 @pytest.fixture

@@ -64,11 +64,8 @@ class Decoder:
         return Decoder(self.alphabet, self.language, options)
 
     def narrow(self) -> Decoder:
-        """Return a decoder that follows fewer texts, for lines that are read anew if doubtful.
-
-        It is this one where nothing is doubtful (`quick`).
-        """
-        if not (self.options and self.options.look_again):
+        """Return a decoder that follows fewer texts, for lines that are read anew if doubtful."""
+        if not self.options:
             return self
         narrow = {name: min(most, getattr(self.options, name)) for name, most in NARROW.items()}
         return Decoder(self.alphabet, self.language, replace(self.options, **narrow))

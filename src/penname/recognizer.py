@@ -317,16 +317,14 @@ class Recognizer:
 
         Each part of it is searched while the network is at work on the next, and looked at again
         while the parts before and after it are searched and weighed. What the fast network doubts
-        begins anew; where no second network has the last look, its own is weighed too.
+        begins anew.
         """
         batches, readings = window.batches, dict[int, Reading]()
-        fast: dict[int, np.ndarray] = {}  # index -> (T, C)
         for look in self._first_looks()[1:]:
             doubted = []
             for part in self._parts(batches, self.decoder.narrow()):
                 readings |= part.readings
                 doubted += self._sent(part, look, window, pool)
-                fast |= part.looks[0]
             batches = doubted
         looks = self._more_looks()
         parts = []
@@ -339,8 +337,6 @@ class Recognizer:
                 if following:
                     part.coming.extend(self._sent(part, following, window, pool))
         for part in parts:
-            if fast and not self.second:
-                self._weigh_by(part, {i: fast[i] for i in self.decoder.doubtful(part.readings)})
             readings |= part.readings
         for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
@@ -419,18 +415,14 @@ class Recognizer:
         return list(lines), pool.submit(work).result if pool else work
 
     def _weigh(self, part: _Part) -> None:
-        """Weigh the texts of what was looked at again in a part."""
-        look: dict[int, np.ndarray] = {}  # index -> (T, C)
-        for batch, result in part.coming:
-            look.update(zip(batch, result(), strict=True))
-        part.coming.clear()
-        self._weigh_by(part, look)
-
-    def _weigh_by(self, part: _Part, look: dict[int, np.ndarray]) -> None:
-        """Weigh the texts of the lines of a look, (T, C) each, by it and all before it."""
-        if look:
+        """Weigh the texts of what was looked at again in a part, by all looks."""
+        if part.coming:
+            look: dict[int, np.ndarray] = {}  # index -> (T, C)
+            for batch, result in part.coming:
+                look.update(zip(batch, result(), strict=True))
             part.looks.append(look)
             part.readings.update(self.decoder.weighed(part.readings, part.looks))
+            part.coming.clear()
 
     def _prediction(self, reading: Reading, line: Grey) -> Prediction:
         """Return the prediction for a line image, its file to be filled in."""
