@@ -214,9 +214,10 @@ class Recognizer:
     def quick(self) -> Recognizer:
         """Return a recognizer that looks at each line once.
 
-        With `latin` it takes a third of the time and makes a seventh more errors (docs/log.md). The
-        confidence stays the model's, fitted on all its looks. A model that does not search reads
-        the same.
+        With `latin` it takes a third of the time and makes a seventh more errors; with `names` its
+        fast network alone reads, in five ninths of the time, 95 % of the checked names right
+        instead of 97 (docs/log.md). The confidence stays the model's, fitted on all its looks. A
+        model that does not search reads the same.
         """
         other = copy(self)
         other.decoder = self.decoder.quick()

@@ -33,7 +33,8 @@ def recognizer_flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--quick",
         action="store_true",
-        help="look at each line once: with latin a third of the time, a seventh more errors",
+        help="look at each line once: with latin a third of the time, a seventh more errors; names "
+        "in five ninths of the time, 95 instead of 97 %% right",
     )
     sub.add_argument(
         "--lexicon",
