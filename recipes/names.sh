@@ -11,9 +11,10 @@ data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
   : "${EPOCHS:=25}" "${FACTOR_EPOCHS:=12}" "${SECOND_EPOCHS:=12}" "${BATCH:=1024}" "${RATE:=0.0025}"
-else # two cores: two hours (docs/log.md, "`names` from the data folder on two cores"), and one each for stages 5 and 6
+else # two cores: two hours (docs/log.md, "`names` from the data folder on two cores"), one for stage 6 and half of one, or
+  # two and a half where the processor has no 16-bit arithmetic of its own, for stage 5
   : "${SYNTHETIC:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
-  : "${EPOCHS:=8}" "${FACTOR_EPOCHS:=3}" "${SECOND_EPOCHS:=3}" "${BATCH:=64}" "${RATE:=0.002}"
+  : "${EPOCHS:=8}" "${FACTOR_EPOCHS:=8}" "${SECOND_EPOCHS:=3}" "${BATCH:=64}" "${RATE:=0.002}"
 fi
 clean=(--case upper --accents strip --alphabet " '-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 common=(--resume --batch-size "$BATCH" --save-every 5m)
@@ -54,24 +55,25 @@ common=(--resume --batch-size "$BATCH" --save-every 5m)
   python "$here/names/recombine.py" join "$out/relabelled" "$out/cuts.json" "$out/joined" "$JOINED" 1
 
 # 4. The network itself, with a language of names.
-language=(--language "$data/names_frequency.csv" --language-weight 0.5)
+language=(--language "$data/names_frequency.csv" --language-weight 0.5 --beam 16 --look-again 0.8)
 penname train --pack "$out/synth" --pack "$out/joined" --pack "$out/relabelled" --pack "$out/validation" \
   --mix 1,1,6,1 --preset names --epochs "$EPOCHS" --learning-rate "$RATE" --dropout 0.1 --augment 0.8 \
   ${FROM:+--from "$FROM"} ${TEACHER:+--teacher "$TEACHER"} --out "$out/run" "${common[@]}"
 [ -e "$out/one/model.json" ] ||
   penname export --checkpoint "$out/run" --out "$out/one" --name names "${language[@]}"
 
-# 5. The same with its convolutions in two factors each, on as many rows as the ink needs, which takes less than half the time and
-# reads first: what it loses is a point or two, and what it doubts goes to the whole network, which loses none (docs/log.md, "A fast network first").
+# 5. The same with half its LSTM cells and its convolutions in two factors each, on as many rows as the ink needs, which takes a third of the time
+# and reads first: what it loses is a point or two, and what it doubts goes to the whole network, which loses none (docs/log.md, "A fast network first").
 [ -e "$out/factors" ] || {
   rm -rf "$out/factors.part"
   cp -r "$out/one" "$out/factors.part"
+  penname prune "$out/factors.part" --pictures "$out/agreed.parquet" --cells 64
   penname factorise "$out/factors.part" --pictures "$out/agreed.parquet" --share 0.35
   mv "$out/factors.part" "$out/factors"
 }
 penname train --pack "$out/relabelled" --pack "$out/joined" --pack "$out/synth" --pack "$out/validation" \
   --mix 2,0.3,0.2,1 --preset names --from "$out/factors" --teacher "$out/one" --matching 1 --height-step 16 \
-  --epochs "$FACTOR_EPOCHS" --learning-rate 0.0008 --warmup 0.05 --dropout 0.1 --augment 0.8 --out "$out/factored" "${common[@]}"
+  --epochs "$FACTOR_EPOCHS" --learning-rate 0.0008 --warmup 0.03 --dropout 0.03 --augment 0.5 --out "$out/factored" "${common[@]}"
 [ -e "$out/fast" ] || {
   penname export --checkpoint "$out/factored" --out "$out/fast.part" --name names-fast
   penname quantise "$out/fast.part" --pictures "$out/agreed.parquet"
@@ -96,16 +98,13 @@ penname train --pack "$other/scans" --pack "$other/scans-joined" --pack "$other/
   --epochs "$SECOND_EPOCHS" --learning-rate 0.001 --warmup 0.05 --dropout 0.1 --augment 0.7 --out "$other/run" "${common[@]}"
 [ -e "$other/model" ] || {
   penname export --checkpoint "$other/run" --out "$other/model.part" --name names-scans
-  penname prune "$other/model.part" --pictures "$out/agreed.parquet" --cells 48
   penname quantise "$other/model.part" --pictures "$out/agreed.parquet"
   mv "$other/model.part" "$other/model"
 }
 
-# 7. All three in a model, its confidence fitted on verified labels, in integers. 48 of 128 LSTM cells lose nothing (docs/log.md, "Fewer cells"); the
-# fast network, which has less of all else, keeps its own.
+# 7. All three in a model, its confidence fitted on verified labels, in integers.
 penname export --checkpoint "$out/run" --out "$out/names" --name names "${language[@]}" \
   --fast "$out/fast" --second "$other/model"
-penname prune "$out/names" --pictures "$out/agreed.parquet" --cells 48
 penname quantise "$out/names" --pictures "$out/agreed.parquet" --calibrate "$out/verified.parquet"
 for labels in validation verified; do
   penname evaluate --model "$out/names" --data "$out/$labels.parquet" --html "$out/$labels.html"
