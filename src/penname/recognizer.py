@@ -215,8 +215,8 @@ class Recognizer:
         """Return a recognizer that looks at each line once.
 
         With `latin` it takes a third of the time and makes a seventh more errors; with `names` its
-        fast network alone reads, in five ninths of the time, 95 % of the checked names right
-        instead of 97 (docs/log.md). The confidence stays the model's, fitted on all its looks. A
+        fast network alone reads, in five ninths of the time, 94 % of the checked names right
+        instead of 98 (docs/log.md). The confidence stays the model's, fitted on all its looks. A
         model that does not search reads the same.
         """
         other = copy(self)
