@@ -132,7 +132,7 @@ def _rulings(ink: Tensor, draw: _Draw) -> Tensor:
     dots = (columns % pitch < pitch * draw.uniform(0.3, 0.6)) | (draw.often(0.7) > 0)
     apart = height * torch.exp(draw.uniform(-1, 2))  # from the cells of letters to long boxes
     sides = (columns - draw.uniform(0, 12)) % apart < thick
-    sides = sides & (rows > top) & (rows < bottom) & (draw.often(0.25) > 0)
+    sides = sides & ((rows > top) & (rows < bottom) & (draw.often(0.25) > 0))
     drawn = torch.maximum(across * dots, sides.float())
     return torch.maximum(ink, drawn * draw.uniform(0.4, 1) * draw.often(0.15))
 
@@ -150,9 +150,10 @@ def _hidden(ink: Tensor, draw: _Draw) -> Tensor:
     rows, columns = _places(ink)
     for share, blot in ((0.25, 0.0), (0.05, 1.0)):
         left, top = draw.uniform(0, width), draw.uniform(-height * 0.3, height)
-        box = (columns >= left) & (columns < left + draw.uniform(1, 6))
-        box = box & (rows >= top) & (rows < top + draw.uniform(2, height * 0.8))
-        ink = torch.where(box & (draw.often(share) > 0), torch.full_like(ink, blot), ink)
+        across = (columns >= left) & (columns < left + draw.uniform(1, 6))
+        down = (rows >= top) & (rows < top + draw.uniform(2, height * 0.8))
+        box = across & (down & (draw.often(share) > 0))  # whole pictures in one operation alone
+        ink = ink.masked_fill(box, blot)
     return ink
 
 

@@ -93,7 +93,7 @@ def load(
         for weight in group["params"]:
             prefix = f"{names[id(weight)]}/"
             optimizer.state[weight] = {
-                key.removeprefix(prefix): _like(weight, value, fused=bool(group["fused"]))
+                key.removeprefix(prefix): _like(weight, value)
                 for key, value in tensors.items()
                 if key.startswith(prefix)
             }
@@ -127,15 +127,15 @@ def _optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> 
     }
 
 
-def _like(weight: Tensor, value: Tensor, *, fused: bool) -> Tensor:
+def _like(weight: Tensor, value: Tensor) -> Tensor:
     """Return a value of the optimiser where and as AdamW made it, beside its weight.
 
     Another layout takes other loops through the same update, and those may round differently.
-    A fused AdamW counts its steps on the device.
+    Steps are counted on the device too.
     """
     if value.shape == weight.shape:
         return torch.empty_like(weight).copy_(value)
-    return value.to(weight.device) if fused else value
+    return value.to(weight.device)
 
 
 def _new_name(folder: Path, step: int) -> Path:

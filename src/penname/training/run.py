@@ -109,7 +109,7 @@ class Run:
             self.network.parameters(),
             options.learning_rate,
             weight_decay=options.weight_decay,
-            fused=self.device.type == "cuda",
+            fused=True,
         )
         self.dtype = arithmetic(options.precision, self.device)
         self.teacher: Teacher | None = None
