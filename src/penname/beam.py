@@ -107,7 +107,7 @@ def search(
     found: dict[int, list[Candidate]] = {}
     for start in range(0, len(order), size := together(options)):
         batch = order[start : start + size]
-        texts = _search_batch(_padded([log_probs[line] for line in batch]), language, options)
+        texts = _search_batch(ctc.padded([log_probs[line] for line in batch]), language, options)
         found.update(zip(batch, texts, strict=True))
     return [found[line] for line in range(len(log_probs))]
 
@@ -131,7 +131,7 @@ def weigh(
         batch = texts[start : start + size]
         every = [text for line in batch for text in line]
         row = np.repeat(np.arange(len(batch)), [len(line) for line in batch])
-        padded = (_padded(look[start : start + size]) for look in looks)
+        padded = (ctc.padded(look[start : start + size]) for look in looks)
         seen = np.array([ctc.log_likelihood(log_probs, every, row) for log_probs in padded])
         mean = np.logaddexp.reduce(seen) - np.log(len(looks))
         likelihoods = np.logaddexp.reduce(AGREEING * seen) / AGREEING
@@ -177,17 +177,6 @@ def _sums(logarithms: np.ndarray, row: np.ndarray, lines: int) -> np.ndarray:
     sums = np.full(lines, -np.inf)
     np.logaddexp.at(sums, row, logarithms)
     return sums
-
-
-def _padded(log_probs: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the lines (T, C) in one array (N, T, C), filled up with certain blanks."""
-    frames = max(map(len, log_probs))
-    shape = (len(log_probs), frames, log_probs[0].shape[1])
-    padded = np.full(shape, ctc.IMPOSSIBLE, dtype=log_probs[0].dtype)
-    padded[:, :, BLANK] = 0.0
-    for row, line in zip(padded, log_probs, strict=True):
-        row[: len(line)] = line
-    return padded
 
 
 def _search_batch(

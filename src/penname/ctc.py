@@ -57,6 +57,17 @@ def frames_needed(labels: Labels) -> int:
     return len(labels) + sum(bool(a == b) for a, b in pairwise(labels))
 
 
+def padded(log_probs: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the lines (T, C) in one array (N, T, C), filled up with certain blanks."""
+    frames = max(map(len, log_probs))
+    shape = (len(log_probs), frames, log_probs[0].shape[1])
+    lines = np.full(shape, IMPOSSIBLE, dtype=log_probs[0].dtype)
+    lines[:, :, BLANK] = 0.0
+    for row, line in zip(lines, log_probs, strict=True):
+        row[: len(line)] = line
+    return lines
+
+
 def greedy(log_probs: np.ndarray, alphabet: Alphabet) -> Decoded:
     """Return the greedy reading of one line's log_probs (T, C)."""
     return greedy_batch(log_probs[None], alphabet)[0]

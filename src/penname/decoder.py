@@ -8,7 +8,6 @@ in one place of one and in another place of the next.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -31,9 +30,9 @@ Lines = Mapping[int, np.ndarray]  # index -> log_probs (T, C)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the best text of a line is written, and the texts, best first; never none."""
+    """How a line's greedy text is written, and the texts found for it, best first; never none."""
 
-    decoded: ctc.Decoded
+    greedy: ctc.Decoded
     texts: list[Candidate]
 
     @property
@@ -80,15 +79,16 @@ class Decoder:
         """How many lines are best searched at once."""
         return together(self.options or DecodingOptions())
 
-    def greedy(self, log_probs: np.ndarray) -> list[Reading]:
-        """Return the greedy reading of each line of log_probs (N, T, C)."""
+    def greedy(self, lines: Lines) -> dict[int, Reading]:
+        """Return the greedy reading of each line."""
+        log_probs = ctc.padded(list(lines.values()))  # (N, T, C)
         decoded = ctc.greedy_batch(log_probs, self.alphabet)
         likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in decoded])
         shares = np.exp(np.minimum(likelihoods, 0.0)).tolist()
-        return [
-            Reading(line, [Candidate(line.labels, share)])
-            for line, share in zip(decoded, shares, strict=True)
-        ]
+        return {
+            index: Reading(line, [Candidate(line.labels, share)])
+            for index, line, share in zip(lines, decoded, shares, strict=True)
+        }
 
     def uncertain(self, greedy: Mapping[int, Reading]) -> list[int]:
         """Return the lines whose greedy reading is to be searched for something better."""
@@ -102,8 +102,10 @@ class Decoder:
         if not (self.language and self.options):
             return {}
         found = search(list(lines.values()), self.language, self.options)
-        texts = {i: each or [Candidate((), 0.0)] for i, each in zip(lines, found, strict=True)}
-        return self._readings(greedy, texts, lines)
+        return {
+            index: Reading(greedy[index].greedy, texts or [Candidate((), 0.0)])
+            for index, texts in zip(lines, found, strict=True)
+        }
 
     def doubtful(self, readings: Mapping[int, Reading]) -> list[int]:
         """Return the lines that are worth another look."""
@@ -127,24 +129,23 @@ class Decoder:
                 labels[index] = each
         frames = [[look[index] for index in labels] for look in looks]
         weighed = weigh(frames, list(labels.values()), self.language, self.options)
-        best = dict(zip(labels, weighed, strict=True))
-        return self._readings(readings, best, looks[0])
+        return {
+            index: Reading(readings[index].greedy, texts)
+            for index, texts in zip(labels, weighed, strict=True)
+        }
 
-    def _readings(
-        self, before: Mapping[int, Reading], texts: Mapping[int, list[Candidate]], lines: Lines
-    ) -> dict[int, Reading]:
-        """Return the readings of lines with new texts, read before."""
-        readings = {i: Reading(before[i].decoded, each) for i, each in texts.items()}
-        others: dict[int, list[int]] = defaultdict(list)  # frames -> indices of the lines to align
-        for i, reading in readings.items():
-            if reading.decoded.labels != reading.texts[0].labels:
-                others[len(lines[i])].append(i)
-        for group in others.values():
-            log_probs = np.stack([lines[i] for i in group])  # (N, T, C)
-            labels = [texts[i][0].labels for i in group]
-            aligned = ctc.align(log_probs, labels, self.alphabet)
-            readings |= {i: Reading(each, texts[i]) for i, each in zip(group, aligned, strict=True)}
-        return readings
+    def written(self, readings: Mapping[int, Reading], lines: Lines) -> dict[int, ctc.Decoded]:
+        """Return how the best text of each reading is written in its line's first look."""
+        written = {index: reading.greedy for index, reading in readings.items()}
+        best = {index: reading.texts[0].labels for index, reading in readings.items()}
+        others = [index for index, labels in best.items() if labels != written[index].labels]
+        others.sort(key=lambda index: len(lines[index]))
+        for start in range(0, len(others), self.together):
+            group = others[start : start + self.together]
+            log_probs = ctc.padded([lines[index] for index in group])  # (N, T, C)
+            aligned = ctc.align(log_probs, [best[index] for index in group], self.alphabet)
+            written |= zip(group, aligned, strict=True)
+        return written
 
 
 def recombined(texts: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -171,5 +172,5 @@ def _certain(
     certain = [i for i, reading in greedy.items() if reading.share >= options.certain]
     if not language.strict:
         return set(certain)
-    listed = np.isfinite(language.log_prob([greedy[index].decoded.labels for index in certain]))
+    listed = np.isfinite(language.log_prob([greedy[index].greedy.labels for index in certain]))
     return {index for index, known in zip(certain, listed, strict=True) if known}

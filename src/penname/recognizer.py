@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import inf, log
 from pathlib import Path
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 DOUBTFUL = 0.5  # a confidence below it says that the text is more likely wrong than right
 NO_IMAGE = 200  # columns that a picture counts as when it has none
+GREEDY = 128  # lines that are read greedily at a time, which costs by their frames
 WINDOW = 200_000  # columns of the line images begun at a time, twice in memory: 1,000 names
 
 
@@ -320,11 +321,11 @@ class Recognizer:
         while the parts before and after it are searched and weighed. What the fast network doubts
         begins anew.
         """
-        batches, readings = window.batches, dict[int, Reading]()
+        batches, ended = window.batches, list[_Part]()
         for look in self._first_looks()[1:]:
             doubted = []
             for part in self._parts(batches, self.decoder.narrow()):
-                readings |= part.readings
+                ended.append(part)
                 doubted += self._sent(part, look, window, pool)
             batches = doubted
         looks = self._more_looks()
@@ -337,24 +338,32 @@ class Recognizer:
                 self._weigh(part)
                 if following:
                     part.coming.extend(self._sent(part, following, window, pool))
-        for part in parts:
+        readings: dict[int, Reading] = {}
+        first: dict[int, np.ndarray] = {}  # index -> (T, C), of the network that read it last
+        for part in ended + parts:
             readings |= part.readings
+            first |= part.looks[0]
+        written = self.decoder.written(readings, first)
         for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
             else:
-                yield replace(self._prediction(readings[index], line), file=file)
+                yield self._prediction(file, line, readings[index], written[index])
 
     def _parts(self, batches: list[_Batch], decoder: Decoder) -> Iterator[_Part]:
         """Yield the lines of batches, searched, as many as are searched best at a time."""
         part = _Part()
         uncertain: list[int] = []
+        some: dict[int, np.ndarray] = {}  # index -> (T, C)
         for place, (batch, result) in enumerate(batches, start=1):
-            log_probs = result()  # (N, T, C)
-            greedy = dict(zip(batch, decoder.greedy(log_probs), strict=True))
-            part.looks[0].update(zip(batch, log_probs, strict=True))
+            some.update(zip(batch, result(), strict=True))
+            if len(some) < GREEDY and place < len(batches):
+                continue
+            greedy = decoder.greedy(some)
+            part.looks[0].update(some)
             part.readings.update(greedy)
             uncertain += decoder.uncertain(greedy)
+            some = {}
             if len(uncertain) >= decoder.together or place == len(batches):
                 lines = {index: part.looks[0][index] for index in uncertain}
                 part.readings.update(decoder.searched(part.readings, lines))
@@ -425,18 +434,19 @@ class Recognizer:
             part.readings.update(self.decoder.weighed(part.readings, part.looks))
             part.coming.clear()
 
-    def _prediction(self, reading: Reading, line: Grey) -> Prediction:
-        """Return the prediction for a line image, its file to be filled in."""
-        decoded, share = reading.decoded, reading.share
-        confidence = self._confidence(share)
-        left = (1 - confidence) / (1 - share) if share < 1 else 0.0
+    def _prediction(
+        self, file: str, line: Grey, reading: Reading, written: ctc.Decoded
+    ) -> Prediction:
+        """Return the prediction for a line image."""
+        confidence = self._confidence(reading.share)
+        left = (1 - confidence) / (1 - reading.share) if reading.share < 1 else 0.0
         alternatives = tuple(
             Alternative(self.model.alphabet.decode(text.labels), left * text.share)
             for text in reading.texts[1:]
         )
-        characters = tuple(self._character(span, line.shape[1]) for span in decoded.characters)
-        reason = _reason(line, decoded.text, confidence, strict=self.decoder.strict)
-        return Prediction("", decoded.text, confidence, characters, alternatives, reason=reason)
+        characters = tuple(self._character(span, line.shape[1]) for span in written.characters)
+        reason = _reason(line, written.text, confidence, strict=self.decoder.strict)
+        return Prediction(file, written.text, confidence, characters, alternatives, reason=reason)
 
     def _character(self, span: ctc.Span, width: int) -> Character:
         """Return the span in pixels, within the line image of that width."""
