@@ -319,7 +319,9 @@ def test_quiet_frames_are_passed_over_without_a_trace(
 ) -> None:
     line = np.concatenate([spread_out(random_log_probs(1, 4, seed=seed)[0], q) for q in (1, 3)])
     log_probs = np.stack([line, np.roll(line, 2, axis=0)])
-    assert beam._busy_frames(np.exp(log_probs)).shape == (2, 16, 4)
+    frames, counts = beam._busy_frames(np.exp(log_probs))
+    assert frames.shape == (2, 16, 4)
+    assert counts.tolist() == [16, 16]
     quick = search(log_probs, language, DecodingOptions())
     monkeypatch.setattr(beam, "QUIET", -1.0)
     slow = search(log_probs, language, DecodingOptions())

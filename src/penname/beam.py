@@ -10,7 +10,7 @@ Worth is kept as it is, not as a logarithm, scaled to 1 for the best prefix of e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,6 +82,12 @@ class _Beams:
     known: Prefixes  # (N, B) what the language needs of them
     came: np.ndarray  # (N, B) from which of the prefixes before, counted through the lines
     added: np.ndarray  # (N, B) by which label; BLANK when it is the same prefix
+
+    def first(self, lines: int) -> _Beams:
+        """Return the prefixes of the first lines."""
+        slots = self.last.shape[1]
+        chosen = np.arange(lines * slots).reshape(lines, slots)
+        return _Beams(*(getattr(self, each.name).take(chosen) for each in fields(self)))
 
 
 def together(options: DecodingOptions) -> int:
@@ -183,18 +189,28 @@ def _search_batch(
     log_probs: np.ndarray, language: Language, options: DecodingOptions
 ) -> list[list[Candidate]]:
     """Return the best texts of each line of log_probs (N, T, C), best first."""
-    frames = _busy_frames(np.exp(log_probs))
+    frames, counts = _busy_frames(np.exp(log_probs))
+    order = np.argsort(-counts, kind="stable")  # what ends first comes last, and is left alone then
+    frames, counts = frames[order], counts[order]
     symbols = _likeliest(frames, options.characters)
-    beams = _start(len(frames), language)
+    beams = _start(len(frames), options.beam, language)
+    worth, known = beams.blank.reshape(-1), beams.known.take(np.arange(beams.blank.size))
     steps = []
-    for frame, tried in zip(frames.swapaxes(0, 1), symbols.swapaxes(0, 1), strict=True):
-        beams = _advance(beams, frame, tried, language, options)
-        steps.append((beams.came, beams.added))
-    ended = language.extend(beams.known, np.full(beams.last.shape, language.end))
-    step = ended.log_prob - beams.known.log_prob
-    worth = (beams.blank + beams.label) * np.exp(log_pleasing(step, 0, options))  # (N, B)
-    kept = np.flatnonzero(_kept(worth, options.candidates))
-    texts, row = _texts(steps, kept), kept // worth.shape[1]
+    for step in range(frames.shape[1] + 1):
+        going = int(np.count_nonzero(counts > step))
+        if going < len(beams.last):
+            over = np.arange(going * options.beam, beams.last.size)
+            worth[over] = (beams.blank + beams.label).take(over)
+            known.put(over, beams.known.take(over))
+            beams = beams.first(going)
+        if going:
+            tried = symbols[:going, step]
+            beams = _advance(beams, frames[:going, step], tried, language, options)
+            steps.append((beams.came, beams.added))
+    ended = language.extend(known, np.full(worth.shape, language.end))
+    worth *= np.exp(log_pleasing(ended.log_prob - known.log_prob, 0, options))
+    kept = np.flatnonzero(_kept(worth.reshape(len(frames), -1), options.candidates))
+    texts, row = _texts(steps, kept), order[kept // options.beam]
     likelihoods = ctc.log_likelihood(log_probs, texts, row)
     pleasing = _pleasing(texts, ended.log_prob.take(kept), language, options)
     return _candidates(texts, row, likelihoods, pleasing, lines=len(log_probs), language=language)
@@ -212,10 +228,12 @@ def _likeliest(frames: np.ndarray, characters: int) -> np.ndarray:
 
 def _texts(steps: list[tuple[np.ndarray, np.ndarray]], kept: np.ndarray) -> list[tuple[int, ...]]:
     """Return the labels of prefixes of the last step, from what `_Beams` says of each step."""
-    labels = np.empty((len(kept), len(steps)), dtype=np.intp)
+    labels, place = np.full((len(kept), len(steps)), BLANK, dtype=np.intp), kept.copy()
     for column, (came, added) in zip(labels.T[::-1], steps[::-1], strict=True):
-        column[:] = added.take(kept)
-        kept = came.take(kept)
+        going = np.flatnonzero(place < came.size)  # of lines that had not ended
+        before = place[going]
+        column[going] = added.take(before)
+        place[going] = came.take(before)
     return [tuple(text[text != BLANK].tolist()) for text in labels]
 
 
@@ -266,26 +284,25 @@ def _strict_shares(
     return [Candidate(texts[i], float(shares[i])) for i in order]
 
 
-def _busy_frames(probabilities: np.ndarray) -> np.ndarray:
-    """Return the frames with something to say, and one of the quiet ones between: (N, T', C).
+def _busy_frames(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frames with something to say, and one of the quiet ones between.
 
-    Lines with fewer such frames than others are filled up with certain blanks.
+    They are (N, T', C), the first ones of each line, and how many of them it has is (N,).
     """
     busy = probabilities[:, :, BLANK + 1 :].max(axis=2) > QUIET  # (N, T)
     kept = busy.copy()
     kept[:, 1:] |= busy[:, :-1]
     counts = kept.sum(axis=1)
     order = np.argsort(~kept, axis=1, kind="stable")[:, : counts.max(initial=0), None]
-    frames = np.take_along_axis(probabilities, order, axis=1)
-    frames[np.arange(frames.shape[1]) >= counts[:, None]] = np.eye(1, frames.shape[2], BLANK)
-    return frames
+    return np.take_along_axis(probabilities, order, axis=1), counts
 
 
-def _start(lines: int, language: Language) -> _Beams:
-    """Return the empty prefix for each line: B = 1."""
-    one, zero = np.ones((lines, 1)), np.zeros((lines, 1), dtype=np.intp)
-    known = language.nothing.take(zero)
-    return _Beams(one.astype(np.uint64), zero, one, 0 * one, known, zero, zero)
+def _start(lines: int, slots: int, language: Language) -> _Beams:
+    """Return the empty prefix for each line, and others worth nothing."""
+    nothing, zero = np.zeros((lines, slots)), np.zeros((lines, slots), dtype=np.intp)
+    blank, identity = nothing.copy(), zero.astype(np.uint64)
+    blank[:, 0] = identity[:, 0] = 1
+    return _Beams(identity, zero, blank, nothing, language.nothing.take(zero), zero, zero)
 
 
 def _advance(
@@ -305,9 +322,8 @@ def _advance(
     new[new < (IMPROBABLE if language.strict else NEGLIGIBLE)] = 0.0
     _meet(beams, again, label, worth, options)
     worth[:, :, 0] += label
-    if label.shape[1] == options.beam:  # nothing makes a new one worth more than the bonus
-        least = worth[:, :, 0].min(axis=1) * np.exp(-options.length_bonus)
-        new[new < least[:, None, None]] = 0.0
+    least = worth[:, :, 0].min(axis=1) * np.exp(-options.length_bonus)
+    new[new < least[:, None, None]] = 0.0  # for nothing makes one worth more than the bonus
     return _best(beams, blank, label, worth, symbols, language, options)
 
 
