@@ -190,30 +190,42 @@ def _search_batch(
 ) -> list[list[Candidate]]:
     """Return the best texts of each line of log_probs (N, T, C), best first."""
     frames, counts = _busy_frames(np.exp(log_probs))
-    order = np.argsort(-counts, kind="stable")  # what ends first comes last, and is left alone then
-    frames, counts = frames[order], counts[order]
+    order = np.argsort(-counts, kind="stable")
+    worth, known, steps = _followed(frames[order], counts[order], language, options)
+    ended = language.extend(known, np.full(worth.shape, language.end))
+    worth = worth * np.exp(log_pleasing(ended.log_prob - known.log_prob, 0, options))
+    kept = np.flatnonzero(_kept(worth, options.candidates))
+    texts, row = _texts(steps, kept), order[kept // options.beam]
+    likelihoods = ctc.log_likelihood(log_probs, texts, row)
+    pleasing = _pleasing(texts, ended.log_prob.take(kept), language, options)
+    return _candidates(texts, row, likelihoods, pleasing, lines=len(log_probs), language=language)
+
+
+def _followed(
+    frames: np.ndarray, counts: np.ndarray, language: Language, options: DecodingOptions
+) -> tuple[np.ndarray, Prefixes, list[tuple[np.ndarray, np.ndarray]]]:
+    """Return the best prefixes of each line when its frames are through, and the steps to them.
+
+    Frames are probabilities (N, T, C), of which each line has so many, most first (N,). What comes
+    back is what the prefixes are worth and what the language needs of them, each (N, B), and of
+    each step what `_Beams` says of the lines that went on.
+    """
     symbols = _likeliest(frames, options.characters)
     beams = _start(len(frames), options.beam, language)
-    worth, known = beams.blank.reshape(-1), beams.known.take(np.arange(beams.blank.size))
+    worth, known = np.empty(beams.last.shape), language.nothing.take(np.zeros_like(beams.last))
     steps = []
     for step in range(frames.shape[1] + 1):
         going = int(np.count_nonzero(counts > step))
         if going < len(beams.last):
             over = np.arange(going * options.beam, beams.last.size)
-            worth[over] = (beams.blank + beams.label).take(over)
+            worth.put(over, (beams.blank + beams.label).take(over))
             known.put(over, beams.known.take(over))
             beams = beams.first(going)
         if going:
             tried = symbols[:going, step]
             beams = _advance(beams, frames[:going, step], tried, language, options)
             steps.append((beams.came, beams.added))
-    ended = language.extend(known, np.full(worth.shape, language.end))
-    worth *= np.exp(log_pleasing(ended.log_prob - known.log_prob, 0, options))
-    kept = np.flatnonzero(_kept(worth.reshape(len(frames), -1), options.candidates))
-    texts, row = _texts(steps, kept), order[kept // options.beam]
-    likelihoods = ctc.log_likelihood(log_probs, texts, row)
-    pleasing = _pleasing(texts, ended.log_prob.take(kept), language, options)
-    return _candidates(texts, row, likelihoods, pleasing, lines=len(log_probs), language=language)
+    return worth, known, steps
 
 
 def _likeliest(frames: np.ndarray, characters: int) -> np.ndarray:

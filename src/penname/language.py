@@ -63,11 +63,11 @@ class Prefixes:
         )
 
     def put(self, indices: np.ndarray, others: Prefixes) -> None:
-        """Replace those at `indices` of one dimension by others, in order."""
-        self.context[indices] = others.context
-        self.node[indices] = others.node
-        self.odds[indices] = others.odds
-        self.log_prob[indices] = others.log_prob
+        """Replace the prefixes at `indices`, counted as in `take`, by others, in order."""
+        self.context.put(indices, others.context)
+        self.node.put(indices, others.node)
+        self.odds.put(indices, others.odds)
+        self.log_prob.put(indices, others.log_prob)
 
 
 class Language:
