@@ -225,7 +225,7 @@ class Recognizer:
         other.is_quick = True
         return other
 
-    def read(self, sources: Iterable[Source | Input], batch_size: int = 32) -> list[Prediction]:
+    def read(self, sources: Iterable[Source | Input], batch_size: int = 16) -> list[Prediction]:
         """Return a prediction for each picture: paths, encoded bytes, PIL images or arrays.
 
         One that cannot be decoded gives a prediction with an `error`, never an exception.
@@ -233,14 +233,14 @@ class Recognizer:
         return list(self.stream(sources, batch_size=batch_size))
 
     def stream(
-        self, sources: Iterable[Source | Input], batch_size: int = 32
+        self, sources: Iterable[Source | Input], batch_size: int = 16
     ) -> Iterator[Prediction]:
         """Yield predictions in order as `read` does, with memory flat in the number of pictures."""
         if isinstance(sources, str | bytes):
             raise TypeError("sources is one picture; give a list of pictures")
         return self._through(map(self._prepare, sources), batch_size)
 
-    def read_lines(self, lines: Sequence[Grey], batch_size: int = 32) -> list[Prediction]:
+    def read_lines(self, lines: Sequence[Grey], batch_size: int = 16) -> list[Prediction]:
         """Return a prediction for each line image (H, w) made with the model's own image spec.
 
         Raises:

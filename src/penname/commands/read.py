@@ -32,7 +32,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--csv", type=Path, metavar="FILE", help="write a table to FILE as well")
     sub.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures")
     sub.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="images read at once (default: 32)"
+        "--batch-size", type=int, default=16, metavar="N", help="images read at once (default: 16)"
     )
 
 
