@@ -9,6 +9,7 @@
 # all, so a run on fewer sees them more often. Can be stopped at any moment and started again. Can be
 # set from outside: START, SYNTHETIC (synthetic), CROPS, SIZES, SEEDS, DEVICES.
 set -euo pipefail
+trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${START:=synthetic}" "${SYNTHETIC:=200000}" "${BATCH:=512}" "${CROPS:=40000}" "${SIZES:=100 286 1000 3000 9500}"

@@ -9,6 +9,7 @@
 # same network to begin from, as names), and TIME_LIMIT of one network's training in one session, as
 # 4h: what is there by then is exported and scored.
 set -euo pipefail
+trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through
 path=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${EPOCHS:=12}" "${BATCH:=512}"

@@ -8,6 +8,7 @@
 # of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
 # CPU cores an epoch should take 25 minutes and one of the second 15, so all are two nights (not run).
 set -euo pipefail
+trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=20000}" "${EPOCHS:=110}" "${SECOND_EPOCHS:=90}" "${BATCH:=128}" "${RATE:=0.002}"

@@ -7,6 +7,7 @@
 # the first stage), FIRST_EPOCHS, EPOCHS, FACTOR_EPOCHS, SECOND_EPOCHS, BATCH, RATE, FROM, a model that the fourth
 # stage starts from, and TEACHER, one whose frames it learns beside the labels. The included model: see its card.
 set -euo pipefail
+trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"

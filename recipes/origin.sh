@@ -10,6 +10,7 @@
 # room for several), MIX (passes an epoch makes over synthetic, real and validation lines; below 1
 # it takes a part).
 set -euo pipefail
+trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=10000}" "${EPOCHS:=6}" "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda cuda cuda cuda}" "${MIX:=1,1,1}"

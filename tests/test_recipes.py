@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 RECIPES = Path(__file__).parents[1] / "recipes"
 # In place of `penname` and `python`: notes the words, checks penname's, leaves files to be moved.
 STUB = f"""#!{sys.executable}
+import os
+import signal
 import sys
 from pathlib import Path
 words = sys.argv[1:]
@@ -33,6 +36,9 @@ if Path(sys.argv[0]).name == "penname":
         read_plan(arguments.file, arguments.out)
     with Path(__file__).with_name("words").open("a") as stream:
         print(*words, file=stream)
+    if "CTRL_C" in os.environ and words[0] in ("sweep", "train"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # training takes it and ends well
+        os.killpg(0, signal.SIGINT)
 """
 SCRIPTS = sorted(path.name for path in RECIPES.glob("*.sh"))
 
@@ -76,6 +82,25 @@ def test_a_recipe_runs_to_its_end_with_commands_that_are_understood(
     )
     again = (stubs / "words").read_text()
     assert ".part" not in again  # what was made stays
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_recipe_ends_with_the_training_that_is_interrupted(
+    script: str, stubs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    told = os.environ | {"CTRL_C": "1", "PATH": f"{stubs}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", str(RECIPES / script), str(tmp_path / "data"), str(tmp_path / "out")],
+        env=told,
+        capture_output=True,
+        check=False,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # may be ignored here
+    )
+    assert done.returncode == 130, done.stderr
+    *_, last = (stubs / "words").read_text().splitlines()
+    assert last.split()[0] in ("sweep", "train")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
