@@ -9,7 +9,7 @@ import pytest
 
 from penname import ctc
 from penname.alphabet import BLANK, Alphabet
-from penname.ctc import align, frames_needed, greedy, greedy_batch, log_likelihood
+from penname.ctc import align, frames_needed, greedy, log_likelihood
 
 AB = Alphabet("AB")
 
@@ -122,15 +122,15 @@ def test_no_lines_have_no_likelihoods() -> None:
 
 def test_greedy_writes_the_best_path() -> None:
     log_probs = random_log_probs((50, 9, 3), seed=1)
-    for line, decoded in zip(log_probs, greedy_batch(log_probs, AB), strict=True):
+    for line, decoded in zip(log_probs, greedy(log_probs, AB), strict=True):
         labels = collapse(tuple(line.argmax(axis=1).tolist()))
         assert decoded.labels == labels
         assert decoded.text == AB.decode(labels)
-        assert decoded == greedy(line, AB)
+        assert greedy(line[None], AB) == [decoded]
 
 
 def test_spans_are_the_frames_of_each_character() -> None:
-    decoded = greedy(one_hot([1, 1, 0, 1, 2, 2, 0]), AB)
+    (decoded,) = greedy(one_hot([1, 1, 0, 1, 2, 2, 0])[None], AB)
     assert [(span.character, span.start, span.end) for span in decoded.characters] == [
         ("A", 0, 2),
         ("A", 3, 4),
@@ -141,7 +141,7 @@ def test_spans_are_the_frames_of_each_character() -> None:
 
 def test_runs_end_with_their_line() -> None:
     batch = np.stack([one_hot([0, 2, 2]), one_hot([2, 2, 0]), one_hot([0, 0, 0])])
-    first, second, third = greedy_batch(batch, AB)
+    first, second, third = greedy(batch, AB)
     assert [(span.start, span.end) for span in first.characters] == [(1, 3)]
     assert [(span.start, span.end) for span in second.characters] == [(0, 2)]
     assert third.text == ""
@@ -150,7 +150,8 @@ def test_runs_end_with_their_line() -> None:
 
 def test_confidence_of_a_character_is_its_largest_probability() -> None:
     log_probs = np.log([[0.1, 0.6, 0.3], [0.1, 0.7, 0.2], [0.05, 0.05, 0.9], [0.96, 0.02, 0.02]])
-    first, second = greedy(log_probs, AB).characters
+    (decoded,) = greedy(log_probs[None], AB)
+    first, second = decoded.characters
     assert (first.character, second.character) == ("A", "B")
     assert first.confidence == pytest.approx(0.7)
     assert second.confidence == pytest.approx(0.9)
@@ -179,7 +180,7 @@ def test_alignment_is_the_likeliest_of_all_paths(frames: int) -> None:
 
 def test_aligning_the_greedy_labels_changes_nothing() -> None:
     log_probs = random_log_probs((20, 12, 3)).astype(np.float32)
-    decoded = greedy_batch(log_probs, AB)
+    decoded = greedy(log_probs, AB)
     assert len({len(line.labels) for line in decoded}) > 3
     assert align(log_probs, [line.labels for line in decoded], AB) == decoded
 

@@ -68,12 +68,7 @@ def padded(log_probs: Sequence[np.ndarray]) -> np.ndarray:
     return lines
 
 
-def greedy(log_probs: np.ndarray, alphabet: Alphabet) -> Decoded:
-    """Return the greedy reading of one line's log_probs (T, C)."""
-    return greedy_batch(log_probs[None], alphabet)[0]
-
-
-def greedy_batch(log_probs: np.ndarray, alphabet: Alphabet) -> list[Decoded]:
+def greedy(log_probs: np.ndarray, alphabet: Alphabet) -> list[Decoded]:
     """Return the greedy reading of each line of log_probs (N, T, C)."""
     return _decoded(log_probs, log_probs.argmax(axis=2), alphabet)
 

@@ -82,7 +82,7 @@ class Decoder:
     def greedy(self, lines: Lines) -> dict[int, Reading]:
         """Return the greedy reading of each line."""
         log_probs = ctc.padded(list(lines.values()))  # (N, T, C)
-        decoded = ctc.greedy_batch(log_probs, self.alphabet)
+        decoded = ctc.greedy(log_probs, self.alphabet)
         likelihoods = ctc.log_likelihood(log_probs, [line.labels for line in decoded])
         shares = np.exp(np.minimum(likelihoods, 0.0)).tolist()
         return {

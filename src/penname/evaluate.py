@@ -26,7 +26,7 @@ from penname.report import Confusion, Line, Report, Slice
 
 CONFUSIONS = 30  # most frequent ones reported
 WORST = 50  # predictions with the most edits reported
-CHUNK = 16  # batches read at once, so that a recognizer can put equal widths together
+CHUNK = 32  # batches read at once, so that a recognizer can put equal widths together
 ACCEPTED = {"coverage_at_99": 0.99, "coverage_at_995": 0.995}  # key: share of exact lines
 
 
@@ -45,7 +45,7 @@ class Reader(Protocol):
 class EvaluateOptions:
     """How predictions are scored."""
 
-    batch_size: int = option(32, "line images read at once")
+    batch_size: int = option(16, "line images read at once")
     resamples: int = option(1000, "bootstrap draws behind each 95 % interval")
     seed: int = option(0, "seed of the bootstrap draws")
 
