@@ -108,13 +108,27 @@ class Prediction:
 class _Window:
     """Pictures on their way: names, line images or why there is none, batches in the network.
 
-    A batch is its indices and what returns its log_probs (N, T, C), waiting for them or, for one
-    that is alone, computing them.
+    A batch is the indices of at most `batch_size` lines and what returns their log_probs
+    (N, T, C), waiting for them or, for one that is alone, computing them.
     """
 
+    batch_size: int
     files: list[str] = field(default_factory=list)
     lines: list[Grey | str] = field(default_factory=list)
     batches: list[_Batch] = field(default_factory=list)
+
+    def filled(
+        self, prepared: Iterator[tuple[str, Grey | str]]
+    ) -> Iterator[tuple[int, Grey | str]]:
+        """Take pictures until they have `WINDOW` columns; yield the index and line of each."""
+        columns = 0
+        for file, line in prepared:
+            self.files.append(file)
+            self.lines.append(line)
+            yield len(self.lines) - 1, line
+            columns += NO_IMAGE if isinstance(line, str) else line.shape[1]
+            if columns >= WINDOW:
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +290,7 @@ class Recognizer:
         pool = ThreadPoolExecutor(self.threads)
         before = None
         try:
-            while (window := self._begun(_window(prepared), batch_size, pool)).lines:
+            while (window := self._begun(prepared, batch_size, pool)).lines:
                 if before:
                     yield from self._ended(before, pool)
                 before = window
@@ -286,32 +300,12 @@ class Recognizer:
             pool.shutdown(cancel_futures=True)
 
     def _begun(
-        self,
-        prepared: Iterable[tuple[str, Grey | str]],
-        batch_size: int,
-        pool: ThreadPoolExecutor,
+        self, prepared: Iterator[tuple[str, Grey | str]], batch_size: int, pool: ThreadPoolExecutor
     ) -> _Window:
-        """Return the pictures, with the network at work on batches of equal canvas width."""
-        network, drawn = self._first_looks()[0]
-        window = _Window()
-        groups: dict[_Size, dict[int, Grey]] = defaultdict(dict)  # of canvas -> index -> line
-
-        def send(size: _Size, *, alone: bool = False) -> None:
-            where = None if alone else pool
-            window.batches.append(self._batch(network, groups.pop(size), where))
-
-        for index, (file, line) in enumerate(prepared):
-            window.files.append(file)
-            window.lines.append(line)
-            if not isinstance(line, str):
-                seen = drawn(line)
-                size = self._size(seen)
-                groups[size][index] = seen
-                if len(groups[size]) == batch_size:
-                    send(size)
-        alone = len(groups) == 1 and not window.batches  # to wait for a thread would take longer
-        for size in sorted(groups, key=lambda size: size[1]):  # like lengths are searched together
-            send(size, alone=alone)
+        """Return a window of pictures, with the network at work on them."""
+        window = _Window(batch_size)
+        (first, *_) = self._first_looks()
+        window.batches.extend(self._sent(window.filled(prepared), first, window, pool))
         return window
 
     def _ended(self, window: _Window, pool: ThreadPoolExecutor) -> Iterator[Prediction]:
@@ -326,18 +320,18 @@ class Recognizer:
             doubted = []
             for part in self._parts(batches, self.decoder.narrow()):
                 ended.append(part)
-                doubted += self._sent(part, look, window, pool)
+                doubted += self._again(part, look, window, pool)
             batches = doubted
         looks = self._more_looks()
         parts = []
         for part in self._parts(batches, self.decoder):
-            part.coming.extend(self._sent(part, looks[0], window, pool))
+            part.coming.extend(self._again(part, looks[0], window, pool))
             parts.append(part)
         for following in [*looks[1:], None]:
             for part in parts:
                 self._weigh(part)
                 if following:
-                    part.coming.extend(self._sent(part, following, window, pool))
+                    part.coming.extend(self._again(part, following, window, pool))
         readings: dict[int, Reading] = {}
         first: dict[int, np.ndarray] = {}  # index -> (T, C), of the network that read it last
         for part in ended + parts:
@@ -403,19 +397,40 @@ class Recognizer:
         scale = second.scale(self.model.image)
         return [own, (self.second, partial(redrawn, scale=scale, height=second.height))]
 
-    def _sent(
+    def _again(
         self, part: _Part, look: _Look, window: _Window, pool: ThreadPoolExecutor
     ) -> list[_Batch]:
         """Send what is doubtful in a part of a window to a network, and return the batches."""
+        lines = ((index, window.lines[index]) for index in self.decoder.doubtful(part.readings))
+        return self._sent(lines, look, window, pool)
+
+    def _sent(
+        self,
+        lines: Iterable[tuple[int, Grey | str]],
+        look: _Look,
+        window: _Window,
+        pool: ThreadPoolExecutor,
+    ) -> list[_Batch]:
+        """Send lines of a window to a network, in batches of equal canvas size, and return them."""
         network, drawn = look
+        batches: list[_Batch] = []
         groups: dict[_Size, dict[int, Grey]] = defaultdict(dict)  # of canvas -> index -> line
-        for index in self.decoder.doubtful(part.readings):
-            if not isinstance(line := window.lines[index], str):
-                again = drawn(line)
-                groups[self._size(again)][index] = again
-        alone = len(groups) == len(window.batches) == 1  # as in `_begun`
-        where = None if alone else pool
-        return [self._batch(network, lines, where) for lines in groups.values()]
+
+        def send(size: _Size, *, alone: bool = False) -> None:
+            where = None if alone else pool
+            batches.append(self._batch(network, groups.pop(size), where))
+
+        for index, line in lines:
+            if not isinstance(line, str):
+                seen = drawn(line)
+                size = self._size(seen)
+                groups[size][index] = seen
+                if len(groups[size]) == window.batch_size:
+                    send(size)
+        only = len(window.batches) <= 1 and len(groups) == 1 and not batches
+        for size in sorted(groups, key=lambda size: size[1]):  # like lengths are searched together
+            send(size, alone=only)  # to wait for a thread would take longer
+        return batches
 
     def _batch(
         self, network: Network, lines: dict[int, Grey], pool: ThreadPoolExecutor | None
@@ -458,16 +473,6 @@ class Recognizer:
         if calibration is None:
             return share
         return calibration.confidence(log(share) if share else -inf)
-
-
-def _window(prepared: Iterator[tuple[str, Grey | str]]) -> Iterator[tuple[str, Grey | str]]:
-    """Yield names and line images (or why there is none) until they have `WINDOW` columns."""
-    columns = 0
-    for file, line in prepared:
-        yield file, line
-        columns += NO_IMAGE if isinstance(line, str) else line.shape[1]
-        if columns >= WINDOW:
-            return
 
 
 def _reason(line: Grey, text: str, confidence: float, *, strict: bool) -> str:
