@@ -13,13 +13,13 @@ from PIL import Image, ImageDraw, ImageOps
 from penname.errors import ImageError, OptionError
 from penname.line_image import (
     INK,
-    MAX_PIXELS,
     PAPER,
     ImageSpec,
     decode,
     line_image,
     needed_rows,
     on_canvas,
+    pages,
     redrawn,
     smaller,
     stored_spec,
@@ -311,15 +311,39 @@ def test_on_canvas_puts_lines_at_the_left_on_paper() -> None:
     assert (batch[1] == 9).all()
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 7, 8])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_an_uncompressed_tiff_is_turned_from_a_path_as_from_bytes(
+    tmp_path: Path, mode: str, orientation: int
+) -> None:
+    encoded = saved(drawing().convert(mode), "TIFF", tiffinfo={274: orientation})
+    (file := tmp_path / "turned.tif").write_bytes(encoded)
+    found = decode(file)
+    assert found.shape == ((60, 200) if orientation < 5 else (200, 60))
+    assert np.array_equal(found, decode(encoded))
+    assert sorted(found.ravel()) == sorted(decode(drawing().convert(mode)).ravel())
+
+
+@pytest.mark.parametrize("whole", [0, 1, 2])
+def test_a_cut_file_of_pages_yields_those_before_the_cut(tmp_path: Path, whole: int) -> None:
+    """To count the pages of a TIFF is to read the directories of all, which may be damaged."""
+    picture = drawing()
+    encoded = saved(picture, "TIFF", save_all=True, append_images=[picture, picture])
+    (file := tmp_path / "cut.tif").write_bytes(encoded[: (2 * whole + 1) * len(encoded) // 6])
+    *read, wrong = [each for each in pages(file)][: whole + 1]
+    assert [np.array_equal(each, picture) for each in read] == [True] * whole
+    assert "cannot read the page: " in wrong
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (b"", "not an image in a format read here"),
+        (b"", "it is empty"),
         (b"just some text", "not an image in a format read here"),
         (saved(drawing(), "PNG")[:60], "cannot read the image"),
         (saved(drawing(), "JPEG")[:200], "cannot read the image"),
         (Image.new("L", (3, 40)), "3 x 40 pixels; at least 4 a side"),
-        (Image.new("L", (MAX_PIXELS // 4 + 1, 4)), "over the limit"),
+        (Image.new("L", (4_001, 4)), "4001 x 4 pixels, one side over 1,000 times the other"),
         (saved(Image.new("1", (12_000, 5_000)), "PNG"), "12000 x 5000 pixels, over the limit"),
         (np.zeros((4, 5, 6, 7)), r"\(h, w\) or \(h, w, 1..4\)"),
         (np.zeros((0, 30), np.uint8), "at least 4 a side"),

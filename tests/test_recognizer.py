@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from penname.network import Network
 
 TEXTS = ["A", "JAB", "CAFE", "BB", "HEADACHE", "DECIDED"]
+SPECKED = np.full((48, 64), PAPER, np.uint8)  # ink, though too little for a character
+SPECKED[:8, 40] = 0
 
 
 def expected_log_probs(text: str) -> np.ndarray:
@@ -115,7 +117,7 @@ def test_batches_hold_equal_canvases_and_at_most_batch_size_lines(model: ModelFo
         assert images.dtype == np.uint8
         return np.zeros((len(images), images.shape[3] // STRIDE, BARS.classes), np.float32)
 
-    lines = [np.full((SPEC.height, width), PAPER, np.uint8) for width in (10, 40, 32, 33, 64, 1)]
+    lines = [np.zeros((SPEC.height, width), np.uint8) for width in (10, 40, 32, 33, 64, 1)]
     Recognizer(model, network).read_lines(lines, batch_size=2)
     assert sorted(shapes) == [
         (1, 1, 48, 32),  # width 1
@@ -123,6 +125,36 @@ def test_batches_hold_equal_canvases_and_at_most_batch_size_lines(model: ModelFo
         (2, 1, 48, 32),  # widths 10 and 32
         (2, 1, 48, 64),  # widths 40 and 33
     ]
+
+
+def test_a_picture_without_ink_is_blank_whatever_a_network_sees_in_it(model: ModelFolder) -> None:
+    shapes = []
+
+    def network(images: np.ndarray) -> np.ndarray:
+        shapes.append(images.shape)
+        return said([("A", 1), ("C", 1)], images.shape[3])(images)
+
+    blank, pale = np.full((40, 90), PAPER, np.uint8), np.full((40, 90), PAPER, np.uint8)
+    pale[10:20, 10:80] -= 20
+    nothing, text, faint = Recognizer(model, network).read([blank, bars("J"), pale])
+    assert text.text == "AC"
+    assert nothing == faint == Prediction("", "", 0.0, reason="blank")
+    assert [shape[0] for shape in shapes] == [1]
+    assert Recognizer(model, network).read([blank]) == [nothing]
+
+
+def test_later_looks_go_in_batches_too(searching: Recognizer) -> None:
+    sizes = []
+
+    def network(images: np.ndarray) -> np.ndarray:
+        sizes.append(len(images))
+        return said([("A", 1), ("C", 0.6)], images.shape[3])(images)
+
+    options = DecodingOptions(language_weight=0.0, look_again=1.0)
+    model = replace(searching.model, decoding=options)
+    found = Recognizer(model, network).read([bars("CAFE")] * 5, batch_size=2)
+    assert [each.text for each in found] == ["AC"] * 5
+    assert sorted(sizes) == [1, 1, 2, 2, 2, 2]  # two looks
 
 
 def test_an_unreadable_picture_is_named_and_the_others_are_read(
@@ -423,7 +455,9 @@ def test_a_network_with_a_height_step_sees_the_rows_of_the_ink(
 
     line = np.full((SPEC.height, 100), 255, dtype=np.uint8)
     line[20:41, 3:60] = 0  # needs 23 rows with its edges
-    found = Recognizer(model, network("own"), fast=network("fast")).read_lines([line, 255 | line])
+    tall = line.copy()
+    tall[:, 3] = 0
+    found = Recognizer(model, network("own"), fast=network("fast")).read_lines([line, tall])
     assert [each.text for each in found] == ["AC", "AC"]
     shapes = {name: sorted(images.shape for images in each) for name, each in seen.items()}
     assert shapes["fast"] == [(1, 1, 32, 128), (1, 1, 48, 128)]
@@ -646,8 +680,8 @@ def test_a_strict_lexicon_may_find_nothing_to_read(recognizer: Recognizer, lexic
     doubting = Recognizer(
         replace(recognizer.model, confidence=None), half_blank(recognizer.network)
     )
-    (blank,) = doubting.with_lexicon(lexicon, strict=True).read([bars("")])
-    assert blank.text == ""
+    (nothing,) = doubting.with_lexicon(lexicon, strict=True).read([SPECKED])
+    assert nothing.text == ""
 
 
 def test_a_certain_reading_is_searched_when_a_strict_lexicon_lacks_it(
@@ -675,16 +709,14 @@ def half_blank(network: Network) -> Network:
 
 
 def test_a_prediction_says_why_a_person_should_look(recognizer: Recognizer, tmp_path: Path) -> None:
-    speck = np.full((48, 64), 255, np.uint8)
-    speck[:8, 40] = 0  # ink, though too little for a character
     doubted_text = doubted(recognizer.network, "CAFF", "CAFE", 0.45)
     assert recognizer.read([bars("CAFE")])[0].reason == ""
     assert recognizer.read([bars("")])[0].reason == "blank"
-    assert recognizer.read([speck])[0].reason == "no handwriting"
+    assert recognizer.read([SPECKED])[0].reason == "no handwriting"
     (tmp_path / "list.txt").write_text("FACE\n")
     listed = recognizer.with_lexicon(tmp_path / "list.txt", strict=True)
-    assert [p.text for p in listed.read([bars("FACE"), speck])] == ["FACE", ""]
-    assert listed.read([speck])[0].reason == "no name of the list"
+    assert [p.text for p in listed.read([bars("FACE"), SPECKED])] == ["FACE", ""]
+    assert listed.read([SPECKED])[0].reason == "no name of the list"
     assert listed.read([bars("")])[0].reason == "blank"
     (doubtful,) = Recognizer(recognizer.model, doubted_text).read([bars("CAFF")])
     assert (doubtful.reason, doubtful.confidence < 0.5) == ("doubtful", True)

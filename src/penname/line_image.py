@@ -38,6 +38,7 @@ SUFFIXES = (
 )
 MAX_PIXELS = 50_000_000  # a line image is some 0.02 megapixels; a page at 600 dpi is 35
 MIN_SIDE = 4  # pixels; less cannot hold a letter
+LONGEST = 1000  # times one side may be as long as the other; a line of writing is some 50
 MIN_CONTRAST = 24  # grey levels between ink and paper; less is an empty image
 SPECK = 16  # pixels; as few dark ones are dirt
 UNEVEN = 16  # grey levels that paper may differ from end to end before it is evened out
@@ -131,7 +132,8 @@ def decode(source: Source) -> Grey:
             raise ImageError(f"{source!s}: {error.strerror}") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         if "cannot identify image file" in reason:
-            reason = f"not an image in a format read here ({', '.join(FORMATS)})"
+            formats = f"not an image in a format read here ({', '.join(FORMATS)})"
+            reason = "it is empty" if _is_empty(source) else formats
         raise ImageError(f"cannot read the image: {reason}") from error
 
 
@@ -142,7 +144,7 @@ def pages(file: Path) -> Iterator[Image.Image | str]:
     except Exception:  # whatever it is, `decode` says it
         return
     with picture:
-        count = getattr(picture, "n_frames", 1)
+        count = _count_pages(picture)
         for page in range(count if count > 1 else 0):
             try:
                 picture.seek(page)
@@ -154,10 +156,32 @@ def pages(file: Path) -> Iterator[Image.Image | str]:
                 yield copied
 
 
+def _count_pages(picture: Image.Image) -> int:
+    """Return how many pages a picture has; where it is damaged, up to the first damaged one."""
+    page = 0
+    try:
+        while True:
+            picture.seek(page)
+            page += 1
+    except EOFError:
+        return page
+    except Exception:  # as in `decode`
+        return page + 1
+
+
 def _opened(file: str | Path | io.BytesIO) -> Image.Image:
     """Open a picture; Pillow warns of a large one where `_check_size` refuses it."""
     with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-        return Image.open(file, formats=FORMATS)
+        picture = Image.open(file, formats=FORMATS)
+    picture.filename = ""  # else Pillow maps uncompressed files, and mixes up the rows of turned ones
+    return picture
+
+
+def _is_empty(source: Source) -> bool:
+    """Return whether a file, or encoded bytes, hold nothing."""
+    if isinstance(source, str | Path):
+        return Path(source).stat().st_size == 0
+    return isinstance(source, bytes) and not source
 
 
 def line_image(grey: Grey, spec: ImageSpec) -> Grey:
@@ -409,6 +433,11 @@ def _eight_bit(array: np.ndarray) -> np.ndarray:
 def _check_size(width: int, height: int) -> None:
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"the image is {width} x {height} pixels; at least {MIN_SIDE} a side")
+    if max(width, height) > LONGEST * min(width, height):
+        raise ImageError(
+            f"the image is {width} x {height} pixels, one side over {LONGEST:,} times the other; "
+            "cut lines out of it first"
+        )
     if width * height > MAX_PIXELS:
         raise ImageError(
             f"the image is {width} x {height} pixels, over the limit of {MAX_PIXELS:,}; "

@@ -341,6 +341,8 @@ class Recognizer:
         for index, (file, line) in enumerate(zip(window.files, window.lines, strict=True)):
             if isinstance(line, str):
                 yield Prediction(file, "", 0.0, error=line)
+            elif index not in readings:  # whether there is nothing or too faint ink, who knows
+                yield Prediction(file, "", 0.0, reason="blank")
             else:
                 yield self._prediction(file, line, readings[index], written[index])
 
@@ -421,7 +423,7 @@ class Recognizer:
             batches.append(self._batch(network, groups.pop(size), where))
 
         for index, line in lines:
-            if not isinstance(line, str):
+            if not isinstance(line, str) and (line < INK).any():
                 seen = drawn(line)
                 size = self._size(seen)
                 groups[size][index] = seen
@@ -460,7 +462,7 @@ class Recognizer:
             for text in reading.texts[1:]
         )
         characters = tuple(self._character(span, line.shape[1]) for span in written.characters)
-        reason = _reason(line, written.text, confidence, strict=self.decoder.strict)
+        reason = _reason(written.text, confidence, strict=self.decoder.strict)
         return Prediction(file, written.text, confidence, characters, alternatives, reason=reason)
 
     def _character(self, span: ctc.Span, width: int) -> Character:
@@ -475,10 +477,8 @@ class Recognizer:
         return calibration.confidence(log(share) if share else -inf)
 
 
-def _reason(line: Grey, text: str, confidence: float, *, strict: bool) -> str:
-    """Return why a person should look at a line, or nothing."""
-    if not (line < INK).any() and not text:
-        return "blank"
+def _reason(text: str, confidence: float, *, strict: bool) -> str:
+    """Return why a person should look at a line with ink, or nothing."""
     if not text:
         return "no name of the list" if strict else "no handwriting"
     return "doubtful" if confidence < DOUBTFUL else ""

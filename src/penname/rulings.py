@@ -41,7 +41,7 @@ def descent(ink: np.ndarray) -> int | None:
         return None
     points = np.argwhere(flat)
     points = points[:: 1 + len(points) // POINTS]  # a page of ink has millions
-    most = round(STEEP * flat.shape[1])
+    most = min(round(STEEP * flat.shape[1]), 4 * len(flat))  # steeper ones leave the picture
 
     def sharp(rows_down: int) -> tuple[int, int]:
         rows = points[:, 0] - _fall(points[:, 1], rows_down, flat.shape[1]) + most
