@@ -228,6 +228,14 @@ def test_images_of_one_stem_are_two_lines_and_hidden_files_none(tmp_path: Path) 
     assert [line.file for line in read(tmp_path / "set")] == ["1.jpg", "1.png"]
 
 
+def test_hidden_texts_do_not_make_a_table_folder_one_of_lines(tmp_path: Path) -> None:
+    """A Mac writes `._1.gt.txt` on foreign disks, Jupyter a folder of old versions."""
+    write(tmp_path / "set" / "t.csv", "file,text\n1.png,A\n")
+    for name in ("1.png", "._1.gt.txt", ".ipynb_checkpoints/1.gt.txt"):
+        write(tmp_path / "set" / name)
+    assert [line.text for line in read(tmp_path / "set")] == ["A"]
+
+
 def test_counts_are_those_of_the_lines(tmp_path: Path) -> None:
     table = write(tmp_path / "t.csv", "file,text\n" + "1.png,A\n" * 9)
     pq.write_table(pa.table({"image": [b"x"] * 5, "text": ["A"] * 5}), tmp_path / "x.parquet")

@@ -1,12 +1,36 @@
-"""Files opened for text, and files that are whole or not there: synced to disk, then renamed."""
+"""Files: those of a folder, those opened for text, and those that are whole or not there."""
 
 from __future__ import annotations
 
+import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+
+def visible_files(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a folder and each one below it with the names of its files, sorted; no hidden ones.
+
+    Linked folders are followed, each folder once. One that cannot be opened is named in a warning.
+    """
+
+    def warn(error: OSError) -> None:
+        logger.warning("%s: %s; what is in it is left out", error.filename, error.strerror)
+
+    seen = set()
+    for root, folders, names in os.walk(folder, onerror=warn, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if real in seen:
+            folders.clear()
+        else:
+            yield Path(root), sorted(name for name in names if not name.startswith("."))
+        seen.add(real)
 
 
 def open_text(path: str | Path) -> TextIO:
@@ -15,7 +39,10 @@ def open_text(path: str | Path) -> TextIO:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a machine that dies, finds the old or the new one."""
+    """Write a text file so that a reader, or a machine that dies, finds the old or the new one.
+
+    It is synced to the disk, then renamed.
+    """
     unfinished = path.with_name(f".{path.name}.partial")
     unfinished.write_text(text, "utf-8")
     sync(unfinished)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penname.errors import ImageError
+from penname.files import visible_files
 from penname.line_image import SUFFIXES, pages
 
 if TYPE_CHECKING:
@@ -79,12 +80,14 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     files = [
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in (*SUFFIXES, PARQUET, PDF)
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
+        folder / name
+        for folder, names in visible_files(path)
+        for name in names
+        if name.lower().endswith((*SUFFIXES, PARQUET, PDF))
     ]
+    files = [
+        file for file in files if file.is_file() or file.is_symlink()
+    ]  # one that leads nowhere
     if scans := [file for file in files if file.suffix.lower() == PDF]:
         logger.warning(
             "%s: %d PDF files are not read, such as %s; make images of them first",

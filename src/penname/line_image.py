@@ -173,7 +173,9 @@ def _opened(file: str | Path | io.BytesIO) -> Image.Image:
     """Open a picture; Pillow warns of a large one where `_check_size` refuses it."""
     with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         picture = Image.open(file, formats=FORMATS)
-    picture.filename = ""  # else Pillow maps uncompressed files, and mixes up the rows of turned ones
+    picture.filename = (
+        ""  # else Pillow maps uncompressed files, and mixes up the rows of turned ones
+    )
     return picture
 
 

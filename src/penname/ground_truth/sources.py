@@ -13,13 +13,13 @@ Lines come in a fixed order and one at a time, so memory does not grow with the 
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
 from penname.errors import GroundTruthError
+from penname.files import visible_files
 from penname.ground_truth.tables import GroundTruth, Parquet, SourceOptions, Table
 from penname.line_image import SUFFIXES
 
@@ -78,12 +78,13 @@ def _recognised(path: Path, options: SourceOptions) -> list[Source]:
         raise GroundTruthError(f"{path} is a pack already; give what it was made from")
     if tables := _names_tables(path, options):
         return tables
-    if next(path.rglob("*.gt.txt"), None):
+    names = [name for _, names in visible_files(path) for name in names]
+    if any(name.endswith(".gt.txt") for name in names):
         return [LineFolder(path)]
     if files := _visible(path):
         parts = [_file(file, options) for file in files]
         return [TableFolder(tuple(parts))] if len(parts) > 1 else parts
-    if any(_is_image(p.name) for p in path.rglob("*")):
+    if any(map(_is_image, names)):
         return [LineFolder(path)]
     raise GroundTruthError(
         f"{path}: no ground truth recognised; give the Kaggle names folder, a CSV, TSV or JSONL "
@@ -163,7 +164,7 @@ class LineFolder:
 
     def count(self) -> int:
         """Return the number of texts, and of images without one."""
-        return sum(len(_stems(names)) for _, names in self._folders())
+        return sum(len(_stems(names)) for _, names in visible_files(self.path))
 
     def lines(self, images: bool) -> Iterator[GroundTruth]:
         """Yield one line per text, and per image without `.gt.txt`, which has none.
@@ -171,7 +172,7 @@ class LineFolder:
         Hidden files are left out. A folder below the source is a group: people keep the lines of
         a page or writer in one.
         """
-        for folder, names in self._folders():
+        for folder, names in visible_files(self.path):
             group = "" if folder == self.path else _text(folder.relative_to(self.path))
             for stem, files in sorted(_stems(names).items()):
                 pictures = [name for name in files if _is_image(name)]
@@ -186,11 +187,6 @@ class LineFolder:
                     image=image,
                     place=_text(self.path),
                 )
-
-    def _folders(self) -> Iterator[tuple[Path, list[str]]]:
-        for root, folders, names in os.walk(self.path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield Path(root), sorted(name for name in names if not name.startswith("."))
 
 
 def _is_image(name: str) -> bool:
