@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from copy import copy
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -17,6 +18,8 @@ from penname.alphabet import Alphabet
 from penname.audit import PRIOR, Finding, _reason, audit, cleaning_for, judge, rank
 from penname.audit_page import audit_page
 from penname.beam import DecodingOptions
+from penname.bigrams import Bigrams
+from penname.decoder import Decoder
 from penname.errors import GroundTruthError
 from penname.ground_truth.sources import GroundTruth
 from penname.language import Language
@@ -159,6 +162,39 @@ def finding(score: float, claim: str, order: int, picture: bytes = b"p") -> Find
     return Finding(row, row, claim, claim, score, "", order, "t", claim, "", picture, blank)
 
 
+def test_without_ink_a_text_is_wrong_and_a_marker_right(recognizer: Recognizer) -> None:
+    """Two pictures without ink are no evidence about each other."""
+    texts = ("EMPTY", "UNREADABLE", "CAB")
+    lines = [line("", text, f"t.csv:{i}") for i, text in enumerate(texts)]
+    found = {x.text: x for x in audit(recognizer, lines).findings}
+    assert [found[text].score for text in texts] == [0.0, 0.0, 1.0]
+    assert (found["CAB"].suggestion, found["CAB"].reason) == ("EMPTY", "nothing is read")
+
+
+def test_words_count_where_the_language_knows_pairs_of_them(speaker: Recognizer) -> None:
+    reader = copy(speaker)
+    language = copy(speaker.decoder.language)
+    assert language
+    language.bigrams = Bigrams.count({"CAC": 50, "CAB": 1}, [])
+    options = replace(speaker.decoder.options or DecodingOptions(), word_share=0.4)
+    reader.decoder = Decoder(BARS, language, options)
+    scores = []
+    for each in (speaker, reader):
+        (found,) = audit(each, [GroundTruth("a", "t:1", "CAC", "t", "", png(vague()))]).findings
+        assert found.suggestion == "CAB"
+        scores.append(found.score)
+    texts = [BARS.encode(text) for text in ("CAB", "CAC")]
+    mixed = 0.6 * language.log_prob(texts) + 0.4 * language.log_prob_by_bigrams(texts)
+    (confidence,) = [x.confidence for x in reader.read([png(vague())])]
+    image = [
+        worth(Recognizer(replace(reader.model, decoding=None), reader.network), vague(), text)
+        for text in ("CAB", "CAC")
+    ]
+    odds = PRIOR / (1 - PRIOR) * image[0] / image[1] * np.exp(0.7 * (mixed[0] - mixed[1]))
+    assert scores[1] == pytest.approx(confidence * odds / (1 + odds), rel=1e-4)
+    assert scores[1] < scores[0]
+
+
 @pytest.mark.parametrize("scores", [(0.9, 0.1), (0.01, 0.01), (0.3, 0.6, 0.2)])
 def test_equal_pictures_with_different_texts_are_not_all_right(scores: tuple[float, ...]) -> None:
     """The scores given that one label is wrong at least: every case counted."""
@@ -228,9 +264,10 @@ def test_letters_that_are_easily_mistaken_are_told() -> None:
 def test_the_page_keeps_what_labels_say_out_of_its_markup(recognizer: Recognizer) -> None:
     nasty = '"><script>alert(1)</script>'
     lines = [replace(line("AB", "AA"), file=nasty), replace(line("AB", nasty), row="t.csv:9")]
-    page = audit_page(audit(recognizer, lines), nasty, {0: lines[0].image})
+    page = audit_page(audit(recognizer, lines), nasty, "penname <b>", {0: lines[0].image})
     assert page.count("<script>") == 1
     assert "innerHTML" not in page
     assert "Set aside" in page
+    assert "penname &lt;b&gt;" in page
     assert 'data-text="AA"' in page
     assert "script-src 'sha256-" in page

@@ -133,7 +133,10 @@ def test_reading_nothing_at_all_fails(
         (["read", "{folder}", "--csv", "{folder}/no/t.csv"], "no/t.csv: there is no folder", 2),
         (["read", "{folder}/line2.png", "--html", "{folder}/line2.png"], "is read here", 2),
         (["evaluate", "--data", "{folder}", "--markdown", "{folder}/no/t.md"], "no folder", 2),
-        (["audit", "--data", "{folder}/t.csv", "--csv", "{folder}/./t.csv"], "is read here", 2),
+        (["audit", "--data", "{folder}/t.csv", "--csv", "{folder}/./t.csv"], "t.csv: no such", 1),
+        (["read", "{folder}", "--csv", "{folder}"], "is a folder; name a file", 2),
+        (["read", "{folder}", "--csv", "{folder}/o", "--html", "{folder}/o"], "written twice", 2),
+        (["read", "{folder}", "--lexicon", "{folder}/l", "--csv", "{folder}/l"], "read here", 2),
         (["evaluate", "--model", "{model}", "--data", "{folder}/no.csv"], "no.csv", 1),
         (["pack", "{folder}/no.csv", "--out", "{folder}/pack"], "no.csv", 1),
     ],
@@ -355,6 +358,23 @@ def test_audit_writes_its_table_and_page_and_puts_corrections_over(
     assert read == ["HEAD", "FACE", "UNREADABLE"]
 
 
+@pytest.mark.parametrize("command", [["evaluate", "--predictions"], ["audit", "--csv"]])
+def test_ground_truth_in_a_folder_is_not_written_over(
+    command: list[str], model: ModelFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1.png").write_bytes(png("HEAD"))
+    (table := tmp_path / "lines.csv").write_text("file,text\n1.png,HEAD\n")
+    name, flag = command
+    words = [name, "--data", str(tmp_path), "--model", str(model.path), flag]
+    assert main([*words, str(table)]) == 2
+    assert "lines.csv is read here; choose another file" in capsys.readouterr().err
+    assert table.read_text() == "file,text\n1.png,HEAD\n"
+    out, page = tmp_path / "out.csv", tmp_path / "page.html"
+    assert main([*words, str(out), "--html", str(page)]) == 0  # what is new there is not in the way
+    assert out.exists()
+    assert page.read_text("utf-8").count("<img") == (name == "audit")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -363,6 +383,7 @@ def test_audit_writes_its_table_and_page_and_puts_corrections_over(
         (["--cross-fit", "2"], "give --work"),
         (["--from", "names"], "are of --cross-fit"),
         (["--cross-fit", "2", "--work", "w", "--model", "latin"], "no --model"),
+        (["--apply", "r.csv", "--out", "o.csv", "--html", "o.html"], "--apply judges nothing"),
     ],
 )
 def test_audit_flags_that_do_not_go_together_are_refused(

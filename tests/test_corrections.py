@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,25 @@ def test_corrections_change_their_lines_alone_and_are_counted(tmp_path: Path) ->
     assert (corrections.changed, corrections.aside) == (2, ["t:3"])
 
 
+def test_a_spreadsheet_may_save_a_review_its_own_way(tmp_path: Path) -> None:
+    file = reviewed(tmp_path, "1.png;MARC;MARK, LEE\n", "\ufefffile;text;Correction\n")
+    corrections = Corrections.read(file)
+    assert [line.text for line in corrections.apply(lines())][1] == "MARK, LEE"
+
+
+def test_one_correction_of_lines_in_two_tables_is_refused(tmp_path: Path) -> None:
+    same = [replace(line, place=place) for place in "xy" for line in lines(2)]
+    corrections = Corrections.read(reviewed(tmp_path, "1.png,MARC,,,MARK\n"))
+    with pytest.raises(GroundTruthError, match=r"1\.png with the text 'MARC' is in x and in y"):
+        list(corrections.apply(same))
+
+
+def test_a_correction_that_is_the_text_is_no_change(tmp_path: Path) -> None:
+    corrections = Corrections.read(reviewed(tmp_path, "1.png,MARC,,,MARC\n"))
+    assert [line.text for line in corrections.apply(lines())] == ["ADA", "MARC", None, "EVA"]
+    assert corrections.changed == 0
+
+
 def test_a_line_without_text_can_be_given_one(tmp_path: Path) -> None:
     corrections = Corrections.read(reviewed(tmp_path, "2.png,,,,ZOÉ\n"))
     assert [line.text for line in corrections.apply(lines())][2] == "ZOÉ"
@@ -54,8 +74,21 @@ def test_a_correction_of_no_line_is_an_error_and_writes_nothing(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("head", "rows", "message"),
     [
-        ("file,text\n", "1.png,MARC\n", "'correction'; give a CSV with the columns"),
-        (HEAD, "1.png,MARC,,,X\n1.png,MARC,,,Y\n", "1.png is 'X' and 'Y'; keep one"),
+        (
+            "file,text\n",
+            "1.png,MARC\n",
+            "no column correction; give a CSV with file, text, correct",
+        ),
+        (HEAD, "", "reviewed.csv: no row; give a CSV"),
+        ("", "", "reviewed.csv: no row; give a CSV"),
+        (HEAD, "1.png,MARC,,0.9,DUPONT, JEAN\n", "reviewed.csv:2: 6 cells, where the header has 5"),
+        (HEAD, '1.png,MARC,,0.9,"X\n2.png,A,,0.9,Y\n', "write a quotation mark in a text twice"),
+        (HEAD, '1.png,MARC,,0.9,"X\n2.png,A,,0.9,Y"\n', "goes on below its line; close its quot"),
+        (
+            HEAD,
+            "1.png,MARC,,,X\n1.png,MARC,,,Y\n",
+            "reviewed.csv:3: 1.png is 'X' and 'Y'; keep one",
+        ),
     ],
 )
 def test_a_table_that_is_none_or_says_two_things_is_refused(
@@ -97,6 +130,16 @@ def test_a_csv_written_elsewhere_says_where_the_pictures_lie(tmp_path: Path) -> 
     assert read.file == "../train/1.png"
     assert isinstance(read.image, Path)
     assert read.image.read_bytes() == b"one"
+
+
+def test_a_csv_written_through_a_link_says_where_the_pictures_lie(tmp_path: Path) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "deep")
+    (picture := tmp_path / "1.png").write_bytes(b"one")
+    write_table([GroundTruth("1.png", "t:1", "A", "s", "", picture)], tmp_path / "link" / "t.csv")
+    (read,) = read_sources([tmp_path / "link" / "t.csv"], SourceOptions())
+    assert read.file == "../../1.png"
+    assert read.image.read_bytes() == b"one"  # type: ignore[union-attr]
 
 
 def test_a_table_is_not_written_over_another_nor_of_an_unknown_kind(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_chunks_change_nothing() -> None:
     lines = [_line(i, "ABCD", f"{'ABCD'[: i % 5]}\t0.{i % 7}") for i in range(150)]
     reader = FakeReader()
     small = evaluate(reader, iter(lines), options=EvaluateOptions(batch_size=1))
-    assert (len(reader.batches), sum(reader.batches)) == (10, 150)  # 16 batches a chunk
+    assert (len(reader.batches), sum(reader.batches)) == (5, 150)  # 32 batches a chunk
     large = evaluate(FakeReader(), lines, options=EvaluateOptions(batch_size=64))
     assert small.to_json() == large.to_json()
     assert small.pictures == large.pictures

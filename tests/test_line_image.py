@@ -331,7 +331,9 @@ def test_a_cut_file_of_pages_yields_those_before_the_cut(tmp_path: Path, whole: 
     encoded = saved(picture, "TIFF", save_all=True, append_images=[picture, picture])
     (file := tmp_path / "cut.tif").write_bytes(encoded[: (2 * whole + 1) * len(encoded) // 6])
     *read, wrong = list(pages(file))[: whole + 1]
-    assert [np.array_equal(np.asarray(each), picture) for each in read] == [True] * whole
+    assert [np.array_equal(np.asarray(each), np.asarray(picture)) for each in read] == [
+        True
+    ] * whole
     assert isinstance(wrong, str)
     assert wrong.startswith("cannot read the page: ")
 

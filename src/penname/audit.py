@@ -12,7 +12,8 @@ not have been trained on these lines; `penname.training.cross_fit` makes models 
 
 What a label claims: a text, written as the model writes (a model without lower case compares in
 capitals, one without accents without them); `EMPTY`, that nothing is written; `UNREADABLE`, that
-no text can be trusted, which a confidence contradicts by itself. Of equal pictures with different
+no text can be trusted, which a confidence contradicts by itself. Where there is no ink, nothing is
+written for certain. Of equal pictures with different
 texts at least one is wrong, and their scores are raised to say so. Lines without a text, with
 characters that the model lacks or with a picture that cannot be read are set aside and listed.
 """
@@ -30,11 +31,11 @@ import numpy as np
 
 from penname import ctc, metrics
 from penname.alphabet import Alphabet, nfc
-from penname.beam import log_pleasing
+from penname.beam import text_pleasing
 from penname.errors import GroundTruthError
 from penname.fingerprint import fingerprint, near_pairs
 from penname.ground_truth.cleaning import CleaningOptions, clean_text, is_marker
-from penname.line_image import Grey, line_image_or_reason
+from penname.line_image import INK, Grey, line_image_or_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,7 +67,7 @@ class Finding:
     part: str = ""
     claim: str | None = None  # what the label says is written; None where it says no text
     aside: str = ""
-    picture: bytes = b""  # digest of the line image
+    picture: bytes = b""  # digest of the line image; empty without ink
     print: np.ndarray | None = None
 
 
@@ -165,8 +166,11 @@ def _prepare(recognizer: Recognizer, order: int, line: GroundTruth) -> tuple[Fin
     image = line_image_or_reason(line.image, recognizer.model.image)
     if isinstance(image, str):
         return replace(finding, aside=image), None
-    digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-    return replace(finding, picture=digest, print=fingerprint(image)), image
+    finding = replace(finding, print=fingerprint(image))
+    if (image < INK).any():  # pictures without ink are alike, not the same
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        finding = replace(finding, picture=digest)
+    return finding, image
 
 
 def _claim(text: str, alphabet: Alphabet) -> tuple[str | None, str]:
@@ -180,14 +184,15 @@ def _claim(text: str, alphabet: Alphabet) -> tuple[str | None, str]:
 def _judged(
     recognizer: Recognizer, finding: Finding, image: Grey, prediction: Prediction
 ) -> Finding:
-    read, confidence = prediction.text, prediction.confidence
+    read, blank = prediction.text, prediction.reason == "blank"
+    confidence = 1.0 if blank else prediction.confidence  # no text has no ink
     if read == (finding.claim or ""):
         return replace(finding, suggestion=finding.text, score=PRIOR**2 * (1 - confidence))
     score = confidence
-    if finding.claim is not None:
+    if finding.claim is not None and not blank:
         odds = PRIOR / (1 - PRIOR) * _times_likelier(recognizer, image, read, finding.claim)
         score = confidence * odds / (1 + odds)
-    return replace(finding, suggestion=read, score=score, reason=_reason(finding, read))
+    return replace(finding, suggestion=read or "EMPTY", score=score, reason=_reason(finding, read))
 
 
 def _times_likelier(recognizer: Recognizer, image: Grey, text: str, other: str) -> float:
@@ -197,8 +202,8 @@ def _times_likelier(recognizer: Recognizer, image: Grey, text: str, other: str) 
     worth = ctc.log_likelihood(np.repeat(log_probs, 2, axis=0), labels)
     decoder = recognizer.decoder
     if decoder.language and decoder.options:
-        log_prob, characters = decoder.language.log_prob(labels), list(map(len, labels))
-        worth = worth + log_pleasing(log_prob, characters, decoder.options)
+        log_prob = decoder.language.log_prob(labels)
+        worth = worth + text_pleasing(labels, log_prob, decoder.language, decoder.options)
     return exp(min(worth[0] - worth[1], MOST))
 
 
@@ -230,7 +235,7 @@ def _with_equals(findings: list[Finding]) -> Iterator[Finding]:
     for finding in findings:
         equal[finding.picture].append(finding)
     for same in equal.values():
-        if len({finding.claim for finding in same}) == 1:
+        if not same[0].picture or len({finding.claim for finding in same}) == 1:
             yield from same
             continue
         not_all_right = 1 - prod(1 - finding.score for finding in same)

@@ -54,12 +54,13 @@ told();
 """
 
 
-def audit_page(audit: Audit, data: str, pictures: Mapping[int, Source]) -> str:
+def audit_page(audit: Audit, data: str, apply: str, pictures: Mapping[int, Source]) -> str:
     """Return the page of an audit.
 
     Args:
         audit: its first `LINES` findings are shown.
         data: what the ground truth is called.
+        apply: the command that puts the corrections over it.
         pictures: by the `order` of each finding that is shown.
     """
     shown = audit.findings[:LINES]
@@ -69,7 +70,6 @@ def audit_page(audit: Audit, data: str, pictures: Mapping[int, Source]) -> str:
         "suggestion is right and the text is not. Type a correction, or take the suggestion; "
         "UNREADABLE keeps the line out of packs. Then save, and put it over the ground truth with "
     )
-    apply = f"penname audit --data {data} --apply reviewed.csv --out corrected.parquet"
     lines = "".join(_line(finding, pictures[finding.order]) for finding in shown)
     return html.page(
         f"Audit of {data}",

@@ -144,7 +144,7 @@ def weigh(
         with np.errstate(invalid="ignore"):  # a line without any possible text
             scale = _sums(mean, row, len(batch)) - _sums(likelihoods, row, len(batch))
         likelihoods += np.nan_to_num(scale)[row]
-        pleasing = _pleasing(every, language.log_prob(every), language, options)
+        pleasing = text_pleasing(every, language.log_prob(every), language, options)
         found += _candidates(every, row, likelihoods, pleasing, lines=len(batch), language=language)
     return [line[: options.candidates] for line in found]
 
@@ -161,8 +161,8 @@ def log_pleasing(
     return np.asarray(weight * log_prob + options.length_bonus * np.asarray(characters))
 
 
-def _pleasing(
-    texts: list[tuple[int, ...]],
+def text_pleasing(
+    texts: Sequence[ctc.Labels],
     log_prob: np.ndarray,
     language: Language,
     options: DecodingOptions,
@@ -197,7 +197,7 @@ def _search_batch(
     kept = np.flatnonzero(_kept(worth, options.candidates))
     texts, row = _texts(steps, kept), order[kept // options.beam]
     likelihoods = ctc.log_likelihood(log_probs, texts, row)
-    pleasing = _pleasing(texts, ended.log_prob.take(kept), language, options)
+    pleasing = text_pleasing(texts, ended.log_prob.take(kept), language, options)
     return _candidates(texts, row, likelihoods, pleasing, lines=len(log_probs), language=language)
 
 

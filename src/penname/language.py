@@ -194,7 +194,7 @@ class Language:
             prefixes.put(going, self.extend(prefixes.take(going), symbols[going, place]))
         return prefixes.log_prob
 
-    def log_prob_by_bigrams(self, labels: Sequence[Sequence[int]]) -> np.ndarray:
+    def log_prob_by_bigrams(self, labels: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
         """Return log P of the words of whole texts, given by their labels: (N,)."""
         assert self.bigrams, "not every language has them"
         return self.bigrams.log_prob([self.alphabet.decode(text) for text in labels])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penname.commands.common import MODEL, check_outputs, model_flag, say
 from penname.errors import OptionError
 from penname.files import open_text
-from penname.options import add_flags, from_flags
+from penname.options import add_flags, from_flags, to_json
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from penname.ground_truth.sources import GroundTruth
 
 HEAD = 20  # rows of the table that is printed
+JUDGING = ("csv", "html", "cross_fit", "work", "start", "language")  # not for --apply
 
 
 def flags(sub: argparse.ArgumentParser) -> None:
@@ -29,7 +31,12 @@ def flags(sub: argparse.ArgumentParser) -> None:
     model_flag(sub)
     add = sub.add_argument
     add("--data", nargs="+", type=Path, required=True, metavar="PATH", help="ground truth to judge")
-    add("--csv", type=Path, metavar="FILE", help="write file,text,suggestion,score of every line")
+    add(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="write file,text,suggestion,score of every line judged",
+    )
     add("--html", type=Path, metavar="FILE", help="write a page to review and correct on")
     add("--json", action="store_true", help="print the audit as JSON")
     crossed = sub.add_argument_group(
@@ -60,17 +67,27 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError("--apply and --out go together: a reviewed CSV, and the table to write")
     if arguments.apply:
         return _apply(arguments)
-    check_outputs([arguments.csv, arguments.html], arguments.data)
+    _check_cross_fit(arguments)
+    check_outputs([arguments.csv, arguments.html], _tables(arguments))
     audit = _audit(arguments)
+    for line in audit.aside:
+        say(f"set aside: {line.row}: {line.aside}")
+    if arguments.html:  # before the CSV, as it reads the data again, which may lie beside it
+        _write_page(audit, arguments)
     if arguments.csv:
         _write_csv(audit, arguments.csv)
-    if arguments.html:
-        _write_page(audit, arguments)
     if arguments.json:
         print(json.dumps(audit.to_json(), ensure_ascii=False))
     else:
         _print_table(audit)
     return 0
+
+
+def _check_cross_fit(arguments: argparse.Namespace) -> None:
+    if not arguments.cross_fit and (arguments.work or arguments.start or arguments.language):
+        raise OptionError("--work, --from and --language are of --cross-fit: give it a number")
+    if arguments.cross_fit and (not arguments.work or arguments.model != MODEL):
+        raise OptionError("--cross-fit trains its own models: give --work, and no --model")
 
 
 def _lines(arguments: argparse.Namespace) -> Iterable[GroundTruth]:
@@ -79,16 +96,18 @@ def _lines(arguments: argparse.Namespace) -> Iterable[GroundTruth]:
     return read_sources(arguments.data, from_flags(SourceOptions, arguments))
 
 
+def _tables(arguments: argparse.Namespace) -> list[Path]:
+    from penname.ground_truth.sources import SourceOptions, table_files
+
+    return table_files(arguments.data, from_flags(SourceOptions, arguments))
+
+
 def _audit(arguments: argparse.Namespace) -> Audit:
     from penname.audit import audit, judge, rank
     from penname.recognizer import Recognizer
 
     if not arguments.cross_fit:
-        if arguments.work or arguments.start or arguments.language:
-            raise OptionError("--work, --from and --language are of --cross-fit: give it a number")
         return audit(Recognizer.load(arguments.model), _lines(arguments))
-    if not arguments.work or arguments.model != MODEL:
-        raise OptionError("--cross-fit trains its own models: give --work, and no --model")
     from penname.training.cross_fit import cross_fit
 
     folds = cross_fit(
@@ -113,11 +132,18 @@ def _write_csv(audit: Audit, file: Path) -> None:
 
 def _write_page(audit: Audit, arguments: argparse.Namespace) -> None:
     from penname.audit_page import LINES, audit_page
+    from penname.ground_truth.sources import SourceOptions
 
     shown = {finding.order for finding in audit.findings[:LINES]}
     numbered = enumerate(_lines(arguments))
     pictures = {order: line.image for order, line in numbered if order in shown}
-    page = audit_page(audit, " ".join(map(str, arguments.data)), pictures)
+    columns = from_flags(SourceOptions, arguments)
+    given = [
+        f"--{name.replace('_', '-')}={value}" for name, value in to_json(columns).items() if value
+    ]
+    apply = ["penname", "audit", "--data", *map(str, arguments.data), *given]
+    apply += ["--apply", "reviewed.csv", "--out", "corrected.parquet"]
+    page = audit_page(audit, " ".join(map(str, arguments.data)), shlex.join(apply), pictures)
     with open_text(arguments.html) as stream:
         stream.write(page)
 
@@ -139,6 +165,9 @@ def _print_table(audit: Audit) -> None:
 def _apply(arguments: argparse.Namespace) -> int:
     from penname.ground_truth.corrections import Corrections, write_table
 
+    if any(getattr(arguments, name) for name in JUDGING):
+        raise OptionError("--apply judges nothing: give it --data and --out alone")
+    check_outputs([arguments.out], [*_tables(arguments), arguments.apply])
     corrections = Corrections.read(arguments.apply)
     number = write_table(corrections.apply(_lines(arguments)), arguments.out)
     for row in corrections.aside:

@@ -63,18 +63,26 @@ def load_recognizer(arguments: argparse.Namespace) -> Recognizer:
     return recognizer.quick() if arguments.quick else recognizer
 
 
-def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str]) -> None:
-    """Refuse files that cannot be written, or would be written over what is read.
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str | None]) -> None:
+    """Refuse files that cannot be written, or would be written over each other or what is read.
 
     Raises:
         OptionError: naming the file.
     """
-    read = {os.path.realpath(path) for path in inputs}
+    read, written = {os.path.realpath(path) for path in inputs if path}, set[str]()
     for file in filter(None, outputs):
+        path = os.path.realpath(file)
         if not file.parent.is_dir():
             raise OptionError(f"{file}: there is no folder {file.parent}; make it first")
-        if os.path.realpath(file) in read:
+        if file.is_dir():
+            raise OptionError(f"{file} is a folder; name a file to write")
+        if not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise OptionError(f"{file} may not be written; choose another file")
+        if path in read:
             raise OptionError(f"{file} is read here; choose another file to write")
+        if path in written:
+            raise OptionError(f"{file} would be written twice; name another file")
+        written.add(path)
 
 
 def change_flags(sub: argparse.ArgumentParser) -> None:

@@ -35,13 +35,14 @@ def flags(sub: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from penname.evaluate import EvaluateOptions, evaluate
-    from penname.ground_truth.sources import SourceOptions, read_sources
+    from penname.ground_truth.sources import SourceOptions, read_sources, table_files
 
     outputs = (arguments.predictions, arguments.html, arguments.markdown)
-    check_outputs(outputs, arguments.data)
+    columns = from_flags(SourceOptions, arguments)
+    check_outputs(outputs, [*table_files(arguments.data, columns), arguments.lexicon])
     report = evaluate(
         load_recognizer(arguments),
-        read_sources(arguments.data, from_flags(SourceOptions, arguments)),
+        read_sources(arguments.data, columns),
         data=" ".join(map(str, arguments.data)),
         options=from_flags(EvaluateOptions, arguments),
     )

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from penname.inputs import Input, expand
 
-    check_outputs([arguments.csv, arguments.html], arguments.paths)
+    check_outputs([arguments.csv, arguments.html], [*arguments.paths, arguments.lexicon])
     started = time.perf_counter()
     pictures: Iterable[Input] = expand(arguments.paths)
     recognizer = load_recognizer(arguments)

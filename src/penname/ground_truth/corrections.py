@@ -22,6 +22,7 @@ from penname.alphabet import nfc
 from penname.errors import GroundTruthError
 from penname.files import open_text, sync
 from penname.ground_truth.cleaning import is_marker
+from penname.ground_truth.tables import numbered_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from penname.ground_truth.sources import GroundTruth
 
 ROWS = 256  # rows of a Parquet file in memory at a time
+NEEDED = ("file", "text", "correction")  # columns of a reviewed table
 SCHEMA = pa.schema(
     [("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
     + [(name, pa.string()) for name in ("text", "source", "writer", "split")]
@@ -50,39 +52,47 @@ class Corrections:
         """Return the corrections in a reviewed table.
 
         Raises:
-            GroundTruthError: it is no UTF-8 CSV with the columns file, text and correction, or
-                says two things about one line.
+            GroundTruthError: it is no UTF-8 CSV with the columns file, text and correction, a
+                text in it is cut or goes on below its row, or it says two things about one line.
         """
         texts: dict[tuple[str, str], str] = {}
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as stream:
-                for row in csv.DictReader(stream):
-                    line, correction = (row["file"], nfc(row["text"])), nfc(row["correction"] or "")
-                    if correction and texts.setdefault(line, correction) != correction:
-                        raise GroundTruthError(
-                            f"{path}: {line[0]} is {texts[line]!r} and {correction!r}; keep one"
-                        )
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise GroundTruthError(
-                f"{path}: {error}; give a CSV with the columns file, text and correction"
-            ) from None
+        number = 0
+        for number, row in numbered_rows(path):
+            cells = {str(name).lower(): cell or "" for name, cell in row.items()}
+            if missing := [name for name in NEEDED if name not in cells]:
+                raise GroundTruthError(
+                    f"{path}: no column {missing[0]}; give a CSV with {', '.join(NEEDED)}"
+                )
+            file, text, correction = (cells[name] for name in NEEDED)
+            line, correction = (file, nfc(text)), nfc(correction)
+            if correction and texts.setdefault(line, correction) != correction:
+                raise GroundTruthError(
+                    f"{path}:{number}: {file} is {texts[line]!r} and {correction!r}; keep one"
+                )
+        if not number:
+            raise GroundTruthError(f"{path}: no row; give a CSV with {', '.join(NEEDED)}")
         return cls(path, texts)
 
     def apply(self, lines: Iterable[GroundTruth]) -> Iterator[GroundTruth]:
         """Yield every line, those with a correction with its text.
 
         Raises:
-            GroundTruthError: at the end, when a correction found no line.
+            GroundTruthError: when a correction is of lines in two tables, or, at the end, of none.
         """
-        used = set()
+        used: dict[tuple[str, str], GroundTruth] = {}
         for line in lines:
             key = line.file, nfc(line.text or "")
             correction = self.texts.get(key)
             if correction is None:
                 yield line
                 continue
-            used.add(key)
-            self.changed += 1
+            first = used.setdefault(key, line)
+            if first.place != line.place:
+                raise GroundTruthError(
+                    f"{self.path}: {line.file} with the text {key[1]!r} is in {first.place} and in "
+                    f"{line.place}; correct one of them at a time"
+                )
+            self.changed += correction != key[1]
             if is_marker(correction):
                 self.aside.append(line.row)
             yield replace(line, text=correction)
@@ -130,7 +140,7 @@ def _write_parquet(lines: Iterable[GroundTruth], out: Path) -> int:
 def _row(line: GroundTruth) -> dict[str, Any]:
     try:
         content = line.image if isinstance(line.image, bytes) else line.image.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a NUL
         raise GroundTruthError(f"{line.row}: {error}; put the picture there") from None
     image = {"bytes": content, "path": line.file}
     return {"image": image, "text": line.text, "source": line.source} | _rest(line)
@@ -157,7 +167,8 @@ def _path(line: GroundTruth, folder: Path) -> str:
     beside = folder / line.file
     if beside.is_file() and beside.samefile(line.image):
         return line.file
-    return Path(os.path.relpath(line.image, folder)).as_posix()
+    there = os.path.realpath(line.image.parent)  # of links, .. is another folder than it seems
+    return Path(os.path.relpath(there, os.path.realpath(folder)), line.image.name).as_posix()
 
 
 def _rest(line: GroundTruth) -> dict[str, str | None]:

@@ -26,13 +26,23 @@ from penname.line_image import SUFFIXES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["GroundTruth", "SourceOptions", "count_sources", "open_sources", "read_sources"]
+__all__ = [
+    "GroundTruth",
+    "SourceOptions",
+    "count_sources",
+    "open_sources",
+    "read_sources",
+    "table_files",
+]
 
 TABLES = (".csv", ".tsv", ".jsonl")
 
 
 class Source(Protocol):
     """One recognised table, Parquet file or folder."""
+
+    def paths(self) -> list[Path]:
+        """Return the files that hold the texts, or the folder of them."""
 
     def count(self) -> int:
         """Return about how many lines there are, without reading them."""
@@ -58,6 +68,11 @@ def read_sources(
 def count_sources(paths: Sequence[Path], options: SourceOptions) -> int:
     """Return about how many lines `read_sources` will yield: for a progress bar."""
     return sum(source.count() for source in open_sources(paths, options))
+
+
+def table_files(paths: Sequence[Path], options: SourceOptions) -> list[Path]:
+    """Return the tables and Parquet files that `read_sources` reads, and the folders of lines."""
+    return [path for source in open_sources(paths, options) for path in source.paths()]
 
 
 def open_sources(paths: Sequence[Path], options: SourceOptions) -> list[Source]:
@@ -133,6 +148,10 @@ class TableFolder:
 
     parts: tuple[Source, ...]
 
+    def paths(self) -> list[Path]:
+        """Return the tables and Parquet files."""
+        return [path for part in self.parts for path in part.paths()]
+
     def count(self) -> int:
         """Return about how many rows there are."""
         return sum(part.count() for part in self.parts)
@@ -161,6 +180,10 @@ class LineFolder:
     """Images below a folder; `x.gt.txt` is the text of `x.png`, `x.nrm.png` or `x.bin.png`."""
 
     path: Path
+
+    def paths(self) -> list[Path]:
+        """Return the folder."""
+        return [self.path]
 
     def count(self) -> int:
         """Return the number of texts, and of images without one."""

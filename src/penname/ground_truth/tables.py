@@ -79,6 +79,10 @@ class Table:
     folders: tuple[Path, ...]
     split: str = ""
 
+    def paths(self) -> list[Path]:
+        """Return the table."""
+        return [self.path]
+
     def count(self) -> int:
         """Return the number of newlines."""
         with self.path.open("rb") as file:
@@ -93,7 +97,7 @@ class Table:
             columns.warn_of_readings(self.path, there)
         name, stem = self.path.name, self.path.stem  # pathlib takes its time to find them
         place = str(self.path)
-        for number, row in _numbered_rows(self.path):
+        for number, row in numbered_rows(self.path):
             file = str(row.get(columns.image) or "")
             yield GroundTruth(
                 file=file,
@@ -108,7 +112,7 @@ class Table:
 
     def _columns(self) -> list[str]:
         """Return the columns, in order; rows of JSONL need not have all of them."""
-        rows = _numbered_rows(self.path)
+        rows = numbered_rows(self.path)
         if self.path.suffix.lower() != ".jsonl":
             rows = islice(rows, 1)
         return list(dict.fromkeys(name for _, row in rows for name in row if name is not None))
@@ -128,6 +132,10 @@ class Parquet:
 
     path: Path
     options: SourceOptions
+
+    def paths(self) -> list[Path]:
+        """Return the file."""
+        return [self.path]
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -231,7 +239,7 @@ def _column(path: Path, there: list[str], what: str, given: str, usual: tuple[st
     )
 
 
-def _numbered_rows(path: Path) -> Iterator[Row]:
+def numbered_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a table with their line numbers.
 
     Raises:
@@ -248,7 +256,7 @@ def _numbered_rows(path: Path) -> Iterator[Row]:
             f"{path}: after line {number}: {error}; write a quotation mark in a text twice, and "
             "one before and after the text"
         ) from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise GroundTruthError(
             f"{path}: after line {number}: {error}; the table must be UTF-8 text"
         ) from None
@@ -257,6 +265,8 @@ def _numbered_rows(path: Path) -> Iterator[Row]:
 def _csv_rows(file: Any, path: Path) -> Iterator[Row]:
     header = file.readline()
     file.seek(0)
+    if header and not header.strip():
+        raise GroundTruthError(f"{path}:1: no header; begin with the names of the columns")
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
     reader = csv.DictReader(file, delimiter=delimiter, strict=True)
     names = reader.fieldnames or ()
@@ -303,7 +313,8 @@ def _image_cell(value: Any, place: str) -> tuple[bytes | None, str]:
     if value is None or isinstance(value, bytes):
         return value, ""
     raise GroundTruthError(
-        f"{place}: the image is {value!r}, not bytes or a path; name its column with --image-column"
+        f"{place}: the image is of type {type(value).__name__}, not bytes or a path; "
+        "name its column with --image-column"
     )
 
 
