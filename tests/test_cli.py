@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -233,6 +235,40 @@ def test_a_closed_pipe_is_no_traceback(model: ModelFolder, folder: Path) -> None
     _, err = run.communicate()
     assert "damaged.jpg" in err
     assert not [sign for sign in ("error:", "Traceback", "BrokenPipe") if sign in err]
+
+
+def test_a_table_cut_by_a_closed_pipe_is_said_to_be(model: ModelFolder, folder: Path) -> None:
+    words = [sys.executable, "-m", "penname", "read", *[str(folder)] * 1000, "--json"]
+    words += ["--model", str(model.path), "--csv", str(folder / "names.csv")]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert json.loads(run.stdout.readline())
+    run.stdout.close()
+    _, err = run.communicate()
+    rows = list(csv.reader((folder / "names.csv").read_text("utf-8").splitlines()))[1:]
+    assert f"names.csv has the first {len(rows):,} pictures alone" in err
+    assert 0 < len(rows) < 4000
+
+
+def test_json_is_utf8_wherever_it_goes(model: ModelFolder, folder: Path) -> None:
+    (folder / "line2.png").rename(folder / "é.png")
+    words = [sys.executable, "-m", "penname", "read", str(folder / "é.png"), "--json"]
+    run = subprocess.run(
+        [*words, "--model", str(model.path)],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(run.stdout)["file"] == str(folder / "é.png")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes stderr")
+def test_with_stderr_closed_stdout_holds_data_alone(model: ModelFolder, folder: Path) -> None:
+    words = [sys.executable, "-m", "penname", "read", str(folder / "line2.png"), "--json"]
+    shell = shlex.join([*words, "--model", str(model.path)]) + " 2>&-"
+    run = subprocess.run(shell, shell=True, capture_output=True, text=True, check=True)
+    (line,) = run.stdout.splitlines()
+    assert json.loads(line)["text"] == "CAFE"
 
 
 def test_one_picture_is_read_at_once(model: ModelFolder, folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from penname import html
+from penname.charts import coverage_chart
 from penname.evaluate import evaluate
 from penname.ground_truth.sources import GroundTruth
 from penname.line_image import Source
@@ -165,6 +166,15 @@ def test_report_page_says_what_the_report_says() -> None:
     ]:
         assert expected in page.text
     assert page.tags.count("svg") == 2
+
+
+def test_the_coverage_curve_has_room_for_its_lowest_point() -> None:
+    """The surest line may be wrong, and then fewer lines are less exact than all."""
+    curve = [[0.9, 0.01, 0.0], [0.8, 0.5, 0.5], [0.1, 1.0, 0.95]]
+    chart = coverage_chart({"coverage": curve, "coverage_at_99": 0.0})
+    (points,) = re.findall('points="(.*?)"', chart)
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert heights == pytest.approx([230, 230 - 0.5 * 212, 230 - 0.95 * 212], abs=0.05)
 
 
 def test_report_page_shows_the_pictures_of_the_worst_in_order() -> None:

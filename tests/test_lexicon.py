@@ -65,6 +65,8 @@ def test_the_order_of_the_names_does_not_matter() -> None:
         'school,count,name\nX,2,"ANNE MARIE"\nY,3,ZOE\n',
         "Name;Count\nZOE;3\nANNE MARIE;2\n",
         "name\nZOE\nANNE MARIE\nZOE\nZOE\nANNE MARIE\n",
+        'name\n"ZOE"\n"ANNE MARIE"\n"ZOE"\nZOE\nANNE MARIE\n',
+        "name,count,\nZOE,3,\nANNE MARIE,2,\n",
         "ZOE\nANNE MARIE\nANNE\u00a0MARIE\n\n ZOE\nZOE",
     ],
 )
@@ -86,6 +88,7 @@ def test_texts_are_nfc_and_a_count_is_at_least_1(tmp_path: Path) -> None:
         (b"text,count\nA,1\n", "line 1 is 'text,count'"),
         (b"name,count\nA,1\nB,many\n", "line 3 is 'B,many'"),
         (b"name,count\nA\n", "line 2 is 'A'"),
+        (b"count,name\n3,LAURE, ANNE\n", "line 2 is '3,LAURE, ANNE'"),
         (b"A\nB,2\n", "line 2 is 'B,2'"),
         (b"name,count\nA,99999999999999999999\n", "line 2 is 'A,9{20}'"),
         (b"A" * 140_000, "field larger than field limit"),

@@ -567,6 +567,16 @@ def test_a_quick_reading_looks_once(searching: Recognizer) -> None:
     assert greedy.quick().read_lines([line]) == greedy.read_lines([line])
 
 
+def test_quick_and_a_list_of_names_come_in_either_order(
+    recognizer: Recognizer, lexicon: Path
+) -> None:
+    one, other = recognizer.quick().with_lexicon(lexicon), recognizer.with_lexicon(lexicon).quick()
+    assert one.name == other.name == f"bars ({lexicon.name}, quick)"
+    for each in (one, other):
+        assert each.decoder.options
+        assert each.decoder.options.look_again == 0.0
+
+
 def test_what_only_a_higher_line_image_has_room_for_is_not_read(searching: Recognizer) -> None:
     first, second = said([("A", 0.6)], 32), said([(letter, 1) for letter in "AABB"], 64)
     other = Second("other", "", height=2 * searching.model.image.height, writing=0.0)

@@ -210,6 +210,15 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hurried")
+def test_runs_are_ended_when_another_cannot_be_started(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, [10**6, 1], {})
+    (tmp_path / "1").mkdir()  # in the way
+    with pytest.raises(FileExistsError):
+        train_all(machine.runs, ["cpu", "cuda"], machine.launch, print)
+    assert [sleeper.signals for sleeper in machine.sleepers] == [1]
+
+
+@pytest.mark.usefixtures("hurried")
 def test_each_device_has_one_run_at_a_time_and_a_failure_stops_no_other(tmp_path: Path) -> None:
     machine = Machine(tmp_path, [5, 2, 2, 2], {1: 1})
     said: list[str] = []

@@ -10,8 +10,8 @@ def coverage_chart(report: Mapping[str, Any]) -> str:
     The exact share's axis begins at the tenth below the smallest.
     """
     curve = report["coverage"]
-    floor = min(int(10 * curve[-1][2]) / 10, 0.9)
-    points = [_point(x, max(y - floor, 0) / (1 - floor)) for _, x, y in curve]
+    floor = min(int(10 * min(y for _, _, y in curve)) / 10, 0.9)
+    points = [_point(x, (y - floor) / (1 - floor)) for _, x, y in curve]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     (left, y), (right, _) = _point(0, (0.99 - floor) / (1 - floor)), _point(1, 0)
     at_99 = report["coverage_at_99"]

@@ -47,10 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: with 2, for wrong usage.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    if sys.stdout is None:  # closed by the shell
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be text
-        sys.stdout.reconfigure(errors="backslashreplace")
+        encoding = None if sys.stdout.isatty() else "utf-8"  # a file's, whatever a terminal's is
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
     arguments = parser(words).parse_args(words)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("penname").setLevel(logging.INFO)

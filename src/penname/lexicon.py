@@ -129,10 +129,13 @@ def read_names(file: Path) -> Counter[str]:
         header = [cell.strip().lower() for cell in cells]
         if {"name", "count"} <= set(header):
             rows = csv.reader(io.StringIO(text), delimiter=delimiter)
-            for name, count in _rows(rows, header.index("name"), header.index("count")):
+            for name, count in _rows(rows, header):
                 names[name] += count
         else:
-            names.update(_lines(text)[header == ["name"] :])
+            lines = text.splitlines()
+            if header == ["name"]:  # a table of one column, whose names may have quotation marks
+                lines = ["".join(row) for row in csv.reader(lines[1:], delimiter="\0")]
+            names.update(_lines(lines))
     except (ValueError, csv.Error) as error:
         raise LexiconError(
             f"{file}: {error}; give one name a line, or CSV with the columns name,count"
@@ -141,19 +144,20 @@ def read_names(file: Path) -> Counter[str]:
     return names
 
 
-def _lines(text: str) -> list[str]:
-    lines = text.splitlines()
+def _lines(lines: list[str]) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if not {",", ";", "\t"}.isdisjoint(line):
             raise ValueError(f"line {number} is {line!r}")
     return [" ".join(line.split()) for line in lines]
 
 
-def _rows(rows: Any, name: int, count: int) -> Iterator[tuple[str, int]]:
-    """Yield the names in that column of a table that `csv` reads, and their counts."""
+def _rows(rows: Any, header: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield the names and counts of a table that `csv` reads, whose header says where they are."""
+    name, count = header.index("name"), header.index("count")
     next(rows)
     for row in rows:
-        if len(row) > max(name, count) and COUNT.fullmatch(row[count].strip()):
+        cut = any(cell.strip() for cell in row[len(header) :])  # at the comma of a name
+        if not cut and len(row) > max(name, count) and COUNT.fullmatch(row[count].strip()):
             yield " ".join(row[name].split()), max(int(row[count]), 1)
         elif row:
             raise ValueError(f"line {rows.line_num} is {','.join(row)!r}")

@@ -56,6 +56,10 @@ class Calibration:
     slope: float
     intercept: float
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.slope) or not math.isfinite(self.intercept):
+            raise ValueError(f"the confidence has {self}; its numbers are finite")
+
     def confidence(self, log_share: float) -> float:
         """Return sigmoid(slope * evidence(share) + intercept), a number in 0..1."""
         return 0.5 + 0.5 * math.tanh((self.slope * evidence(log_share) + self.intercept) / 2)
@@ -241,7 +245,7 @@ def _read(file: Path) -> dict[str, Any]:
         values = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{file}: no such file; {file.parent} is not a model folder") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{file}: {error}; copy or export the model again") from error
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise ModelError(f'{file}: not a penname model, format is not "{FORMAT}"')
@@ -271,7 +275,7 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
     return values | {
         "alphabet": Alphabet(values["alphabet"]),
         "image": stored_spec(values["image"]),
-        "confidence": calibration and Calibration(**calibration),
+        "confidence": None if calibration is None else Calibration(**calibration),
         "decoding": None if decoding is None else from_json(DecodingOptions, decoding),
         "second": second and Second(**{"writing": 0.0} | second),  # older models lack it
         "fast": fast and Fast(**fast),

@@ -224,7 +224,7 @@ class Recognizer:
         other = copy(self)
         other.decoder = self.decoder.with_words(words, strict=strict)
         other.lexicon = f"{Path(file).name}{', strict' * strict}"
-        return other
+        return other.quick() if self.is_quick else other
 
     def quick(self) -> Recognizer:
         """Return a recognizer that looks at each line once.

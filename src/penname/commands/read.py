@@ -77,15 +77,21 @@ def _counted(predictions: Iterable[Prediction], tally: Counter[str]) -> Iterator
 
 
 def _into_csv(predictions: Iterable[Prediction], file: Path) -> Iterator[Prediction]:
-    """Pass predictions on, each also as a row of a CSV file."""
+    """Pass predictions on, each also as a row of a CSV file; say so when it is not whole."""
+    rows = 0
     with open_text(file) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", "text", "confidence", "error", "reason"])
-        for prediction in predictions:
-            confidence = f"{prediction.confidence:.6f}"
-            why = [prediction.error, prediction.reason]
-            writer.writerow([prediction.file, prediction.text, confidence, *why])
-            yield prediction
+        try:
+            for prediction in predictions:
+                confidence = f"{prediction.confidence:.6f}"
+                why = [prediction.error, prediction.reason]
+                writer.writerow([prediction.file, prediction.text, confidence, *why])
+                rows += 1
+                yield prediction
+        except BaseException:  # GeneratorExit too: whoever read our output has seen enough
+            say(f"penname: {file} has the first {rows:,} pictures alone")
+            raise
 
 
 def _print_json(predictions: Iterator[Prediction]) -> None:

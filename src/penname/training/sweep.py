@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -38,7 +39,7 @@ from penname.training.run import check_same_options, fingerprint
 from penname.training.sweep_report import Result, SweepReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
 KEYS = {"seeds", "options", "grid", "runs"}
@@ -248,7 +249,7 @@ def train_all(
     going: dict[Process, tuple[Planned, str]] = {}
     failed: dict[Planned, str] = {}
     told = False
-    with stop_signals() as stopped:
+    with stop_signals() as stopped, _ended(going):
         while going or (waiting and not stopped):
             while waiting and free and not stopped:
                 run, device = waiting.popleft(), free.popleft()
@@ -266,6 +267,16 @@ def train_all(
                     failed[run] = _last_words(run)
                 say(f"{run.out.name}: {failed.get(run) or _progress(run)}")
     return failed
+
+
+@contextmanager
+def _ended(going: Collection[Process]) -> Iterator[None]:
+    """End the processes that are still going when something raises."""
+    try:
+        yield
+    finally:
+        for process in going:
+            process.terminate()
 
 
 def _last_words(run: Planned) -> str:
