@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from penname import files
@@ -149,6 +150,20 @@ def test_a_crash_before_the_rename_leaves_the_old_one(
     assert same(found.everything(), old.everything())
     newer = new.save(tmp_path, 3)
     assert list(tmp_path.iterdir()) == [newer]  # what the crash left is gone
+
+
+def test_a_full_disk_is_named_and_the_old_checkpoint_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Parts(1).save(tmp_path, 1)
+
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(TrainingError, match=r"safetensors: cannot be written \(.*No space left"):
+        Parts(2).save(tmp_path, 2)
+    assert checkpoint.latest(tmp_path) == path
 
 
 @pytest.mark.parametrize("step", [1, 2])

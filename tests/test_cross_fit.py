@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import bars
+from conftest import bar_model, bars
 from PIL import Image
 
 from penname.audit import judge, rank
@@ -82,6 +82,13 @@ def test_a_writer_s_lines_and_equal_pictures_share_a_fold() -> None:
     assert min(counts) > 900
 
 
+def test_an_imported_network_cannot_be_a_start(tmp_path: Path) -> None:
+    folder = bar_model(tmp_path / "bars")
+    replace(folder, training={"keras": {"file": "bars.h5"}}).save()
+    with pytest.raises(TrainingError, match="not a network of penname's; it can read, not train"):
+        list(cross_fit(lines, tmp_path / "work", 2, epochs=1, start=str(folder.path)))
+
+
 def test_work_goes_on_fold_by_fold_and_is_of_one_data_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,8 +115,15 @@ def test_work_goes_on_fold_by_fold_and_is_of_one_data_set(
     for count, epochs in ((2, 2), (3, 3)):
         with pytest.raises(TrainingError, match="choose another --work"):
             list(cross_fit(lines, tmp_path, count, epochs=epochs))
+    (tmp_path / "names.csv").touch()
     with pytest.raises(TrainingError, match="choose another --work"):
         list(cross_fit(lines, tmp_path, 3, epochs=2, language=tmp_path / "names.csv"))
+    again = [replace(line, group=f"page {i}") for i, line in enumerate(lines())]
+    with pytest.raises(TrainingError, match="choose another --work"):  # dealt otherwise
+        list(cross_fit(lambda: again, tmp_path, 3, epochs=2))
+    one = [replace(line, group="A") for line in lines()]
+    with pytest.raises(TrainingError, match="all lines are in one fold"):
+        list(cross_fit(lambda: one, tmp_path, 3, epochs=2))
     relabelled = [replace(line, text="A") for line in lines()]
     with pytest.raises(TrainingError, match="choose another --work"):
         list(cross_fit(lambda: relabelled, tmp_path, 3, epochs=2))

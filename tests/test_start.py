@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder
 from penname.training import model
 from penname.training.checkpoint import latest
+from penname.training.data import in_order, loaded
 from penname.training.export import export_model, load_best
 from penname.training.graph import read_weights
 from penname.training.loop import train
@@ -123,6 +125,39 @@ def test_a_fine_tuned_run_trains_resumes_and_exports(tmp_path: Path, old: ModelF
     tuned = ModelFolder.load(folder.path)
     with pytest.raises(TrainingError, match="its from is not that of this run"):
         train([pack], out, OPTIONS, resume=True, start=tuned)
+
+
+@pytest.mark.parametrize(
+    ("preset", "parts"),
+    [("names", "stem,stages"), ("names", "stages,head"), ("origin", "convolutions")],
+)
+def test_frozen_parts_stay_as_they_are_and_the_others_learn(
+    tmp_path: Path, preset: str, parts: str
+) -> None:
+    options = replace(OPTIONS, preset=preset)
+    pack = write_pack(tmp_path / "old", OLD)
+    train([pack], tmp_path / "run", options)
+    start = export_model(tmp_path / "run", tmp_path / "model", "old")
+    options = replace(options, freeze=parts, epochs=3)
+    run = Run([Pack.open(pack)], tmp_path / "frozen", options, start)
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    for batch in in_order(run.train, 2):
+        with closing(loaded(run.train, [batch], run.device)) as loading:
+            run.step(next(iter(loading)))
+    for network in (run.network, run.average):
+        for name, value in network.state_dict().items():
+            same = name.partition(".")[0] in parts.split(",")
+            if value.is_floating_point():
+                assert torch.equal(value, before[name]) == same, name
+    run.save()
+    resumed = Run([Pack.open(pack)], tmp_path / "frozen", options, start)
+    newest = latest(tmp_path / "frozen")
+    assert newest
+    resumed.resume(newest)
+    for name, value in resumed.network.state_dict().items():
+        assert torch.equal(value, run.network.state_dict()[name]), name
+    with pytest.raises(OptionError, match=r"no part 'lstm'; its parts are .*recurrent"):
+        Run([Pack.open(pack)], tmp_path / "other", replace(options, freeze="lstm"), start)
 
 
 def test_another_network_is_refused(tmp_path: Path, old: ModelFolder) -> None:

@@ -220,6 +220,19 @@ def test_a_checkpoint_is_not_written_over_by_a_new_run(pack: Path, tmp_path: Pat
         train([pack], tmp_path, options(epochs=1))
 
 
+def test_a_new_run_takes_nothing_from_one_that_was_killed_before_it_saved(
+    pack: Path, tmp_path: Path
+) -> None:
+    train([pack], tmp_path, options(epochs=1))
+    newest = checkpoint.latest(tmp_path)
+    assert newest
+    shutil.rmtree(newest)
+    assert (tmp_path / "best").exists()
+    stopped(pack, tmp_path, seed=2)
+    assert not (tmp_path / "best").exists()
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
 def stopped(pack: Path, out: Path, **changed: Any) -> Path:
     """Begin a run, stop it after its second step and return its checkpoint."""
     train([pack], out, options(time_limit="2s", **changed), clock=ticking())
@@ -577,6 +590,15 @@ def test_packs_of_other_image_specs_are_refused(tmp_path: Path, pack: Path) -> N
         train([odd], tmp_path / "out", options())
 
 
+def test_options_of_a_model_that_is_not_given_are_refused(tmp_path: Path, pack: Path) -> None:
+    for changed, message in (
+        ({"freeze": "stem"}, "--freeze keeps parts of a model as they are; name it with --from"),
+        ({"teaching": 0.5}, "--teaching is the weight of a --teacher; name one"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            Run([Pack.open(pack)], tmp_path, options(**changed))
+
+
 def test_a_device_that_is_not_there_is_named(tmp_path: Path, pack: Path) -> None:
     for name in ("cuda:77", "toaster"):
         with pytest.raises(OptionError, match=f"device is '{name}'"):
@@ -590,7 +612,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, pack: Path) -> None
         ({"precision": "fp16"}, "precision is 'fp16'"),
         ({"preset": "resnet"}, "preset is 'resnet'"),
         ({"epochs": 0}, "epochs is 0, not within 1 to inf"),
-        ({"seed": -1}, "seed is -1, not within 0 to inf"),
+        ({"seed": -1}, "seed is -1, not within 0 to 9223372036854775807"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"learning_rate": math.nan}, "learning_rate is nan"),
         ({"ema": 1.5}, "ema is 1.5"),
@@ -598,6 +620,8 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, pack: Path) -> None
         ({"save_every": "5"}, "'5' is no time"),
         ({"time_limit": "8:30"}, "'8:30' is no time"),
         ({"mix": "1,x"}, "mix is '1,x'; give numbers"),
+        ({"freeze": "stages", "matching": 1.0}, "which --freeze leaves as they are"),
+        ({"seed": 2**63}, "seed is 9223372036854775808, not within 0 to"),
         ({"preset": "origin", "height_step": 16}, "origin reads all rows; leave --height-step out"),
     ],
 )

@@ -31,7 +31,7 @@ NAME = re.compile(rf"{PREFIX}\d{{8,}}\+*")
 def save(
     folder: Path,
     network: nn.Module,
-    average: nn.Module | None,
+    average: nn.Module,
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
 ) -> Path:
@@ -43,8 +43,7 @@ def save(
     temporary = folder / f".{path.name}.partial"
     temporary.mkdir()
     save_tensors(network.state_dict(), temporary / "network.safetensors")
-    if average:
-        save_tensors(average.state_dict(), temporary / "average.safetensors")
+    save_tensors(average.state_dict(), temporary / "average.safetensors")
     save_tensors(_optimizer_tensors(network, optimizer), temporary / "optimizer.safetensors")
     write_json(temporary / "state.json", state)
     sync(temporary)
@@ -80,13 +79,12 @@ def read_state(path: Path) -> dict[str, Any]:
 def load(
     path: Path,
     network: nn.Module,
-    average: nn.Module | None,
+    average: nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Load weights, averaged weights and optimiser state from a checkpoint."""
     network.load_state_dict(load_tensors(path / "network.safetensors"))
-    if average:
-        average.load_state_dict(load_tensors(path / "average.safetensors"))
+    average.load_state_dict(load_tensors(path / "average.safetensors"))
     tensors = load_tensors(path / "optimizer.safetensors")
     names = {id(weight): name for name, weight in network.named_parameters()}
     for group in optimizer.param_groups:
@@ -109,8 +107,18 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as a safetensors file and sync it."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
+    """Write tensors as a safetensors file and sync it.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(stored, path)
+    except SafetensorError as error:  # as of a full disk
+        raise TrainingError(
+            f"{path}: cannot be written ({error}); make room and go on with --resume"
+        ) from None
     sync(path)
 
 

@@ -29,6 +29,7 @@ from penname.options import to_json
 from penname.training.export import export_model
 from penname.training.loop import train
 from penname.training.options import TrainOptions
+from penname.training.start import preset_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -65,9 +66,7 @@ class _Plan:
         return cls(
             PackOptions(validation=0.0, **to_json(cleaning)),
             model.image,
-            TrainOptions(
-                epochs=epochs, preset=model.training["options"]["preset"], learning_rate=FINE
-            ),
+            TrainOptions(epochs=epochs, preset=preset_of(model), learning_rate=FINE),
             model,
             language,
         )
@@ -100,8 +99,16 @@ def cross_fit(
     if folds < 2:
         raise OptionError(f"{folds} folds: give at least 2, so that each has others to learn from")
     plan = _Plan.of(read(), epochs, start, language)
-    choices = {"folds": folds, "epochs": epochs, "start": start, "language": str(language)}
-    _claim(work, {**choices, "lines": _digest(read())})
+    _claim(
+        work,
+        {
+            "folds": folds,
+            "epochs": epochs,
+            "start": plan.start and plan.start.checksum(),
+            "language": language and hashlib.sha256(language.read_bytes()).hexdigest(),
+            "lines": _digest(read(), folds),
+        },
+    )
     for fold in range(folds):
         place = work / f"fold-{fold + 1}"
         if not (place / "model" / "model.json").exists():
@@ -129,10 +136,23 @@ def _content(line: GroundTruth) -> bytes:
     return line.image.read_bytes() if line.image.is_file() else line.file.encode()
 
 
-def _digest(lines: Iterable[GroundTruth]) -> str:
+def _digest(lines: Iterable[GroundTruth], folds: int) -> str:
+    """Return a digest of the lines and their folds.
+
+    Raises:
+        TrainingError: one fold has them all.
+    """
     digest = hashlib.blake2b(digest_size=16)
+    used = set()
     for line in lines:
-        digest.update(json.dumps([line.row, line.text]).encode())
+        fold = fold_of(line, folds)
+        used.add(fold)
+        digest.update(json.dumps([line.row, line.text, fold]).encode())
+    if len(used) < 2:
+        raise TrainingError(
+            "all lines are in one fold, as a writer's are, else those of one picture; give lines "
+            "of more writers, or name another column with --group-column"
+        )
     return digest.hexdigest()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ from penname.ground_truth.pack_folder import Pack
 from penname.training import checkpoint
 from penname.training.data import loaded
 from penname.training.options import TrainOptions, seconds
-from penname.training.progress import Progress
+from penname.training.progress import METRICS, Progress
 from penname.training.run import Run, State
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def train(
     if newest and not resume:
         raise TrainingError(f"{newest} exists; go on with --resume or choose another --out")
     run = Run([Pack.open(path) for path in packs], out, options, start, teacher)
-    if newest:
+    if not newest:  # a run that was killed before its first checkpoint may have left its best
+        shutil.rmtree(out / "best", ignore_errors=True)
+        (out / METRICS).unlink(missing_ok=True)
+    else:
         run.resume(newest)
         if run.state.finished:
             log.info("%s is finished", out)

@@ -129,6 +129,26 @@ def factors(convolution: nn.Module, rank: int) -> tuple[nn.Conv2d, nn.Conv2d]:
     return vertical, nn.Conv2d(rank, outputs, (1, 3), padding=(0, 1), bias=False)
 
 
+def freeze(network: nn.Module, parts: str) -> None:
+    """Let parts of a network in training mode stay as they are, batch norm in them too.
+
+    Args:
+        network: a `Reader` or an `Origin`.
+        parts: names of its modules, with commas between them.
+
+    Raises:
+        OptionError: it has no such part.
+    """
+    known = dict(network.named_children())
+    for name in filter(None, parts.split(",")):
+        if name not in known:
+            raise OptionError(f"freeze: no part {name!r}; its parts are {', '.join(known)}")
+        known[name].requires_grad_(requires_grad=False)
+        for module in known[name].modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
 def pixels_a_step(preset: str) -> int:
     """Return the number by which a preset's network divides widths: canvases are its multiples."""
     return STRIDE * SHAPES[preset].together if preset in SHAPES else STRIDE

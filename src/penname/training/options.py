@@ -11,7 +11,7 @@ from penname.options import option
 
 PRESETS = ("names", "latin", "teacher", "origin", "origin-mish")
 RANGES = {
-    "seed": (0, math.inf),
+    "seed": (0, 2**63 - 1),
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
     "validate_every": (1, math.inf),
@@ -46,8 +46,12 @@ class TrainOptions:
     clip: float = option(5.0, "largest gradient norm; longer gradients are scaled down")
     ema: float = option(0.999, "decay of the averaged weights that are scored and exported")
     augment: float = option(1.0, "strength of augmentation; 0 turns it off")
-    dropout: float = option(0.2, "dropout before and between the recurrent layers")
-    shortcut: float = option(0.2, "weight of the auxiliary CTC head while training")
+    dropout: float = option(
+        0.2, "dropout before and between the recurrent layers; origin has its own"
+    )
+    shortcut: float = option(
+        0.2, "weight of the auxiliary CTC head while training; origin has none"
+    )
     teaching: float = option(1.0, "weight of the frames of --teacher beside the labels")
     matching: float = option(
         0.0, "weight of the columns of a --teacher whose last stage is as wide, as they are read"
@@ -55,9 +59,12 @@ class TrainOptions:
     height_step: int = option(
         0, "let the network, --from another, see the rows its ink needs, a multiple of this; 0: all"
     )
+    freeze: str = option(
+        "", "parts of the network of --from that stay as they are; stem,stages: the convolutions"
+    )
     mix: str = option("", "passes an epoch makes over each --pack, as 1,0.5,8; empty is 1 each")
     patience: int = option(
-        0, "stop after this many epochs without a better validation CER; 0: never"
+        0, "stop after this many epochs without a better validation CER; 0, or no such lines: never"
     )
     validate_every: int = option(1, "epochs between two validations")
     save_every: str = option("5m", "time between two checkpoints, as 30s, 5m or 1h")
@@ -76,6 +83,8 @@ class TrainOptions:
                 raise OptionError(f"{name} is {getattr(self, name)}, not within {low} to {high}")
         if self.height_step and self.preset.startswith("origin"):
             raise OptionError(f"{self.preset} reads all rows; leave --height-step out")
+        if self.matching and "stages" in self.freeze:
+            raise OptionError("--matching teaches the stages, which --freeze leaves as they are")
         seconds(self.save_every), seconds(self.time_limit), self.passes(0)
 
     def passes(self, packs: int) -> list[float]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+METRICS = "metrics.jsonl"
+
 
 class Progress:
     """A bar per epoch with images/s, loss and ETA on stderr; records go to files."""
@@ -59,7 +61,7 @@ class Progress:
         self._close_bar()
         log.info("%s", "  ".join(f"{key} {value:.5g}" for key, value in record.items()))
         lines = "".join(json.dumps(entry) + "\n" for entry in history)
-        write_whole(self.out / "metrics.jsonl", lines)
+        write_whole(self.out / METRICS, lines)
         for key, value in record.items():
             self.writer.add_scalar(key, value, record["step"])
 

@@ -33,7 +33,7 @@ from penname.training.cuda_graphs import Pass, Size, record
 from penname.training.data import Batch, Lines, Resident, in_order, loaded, most_ink, plan
 from penname.training.device import arithmetic, autocast, find_device, on_device
 from penname.training.loss import batch_loss, column_loss, frame_loss
-from penname.training.model import SHAPES, STRIDE, as_ink, parameters, pixels_a_step
+from penname.training.model import SHAPES, STRIDE, as_ink, freeze, parameters, pixels_a_step
 from penname.training.options import TrainOptions
 from penname.training.start import begin
 from penname.training.teacher import Columns, Teacher
@@ -87,6 +87,8 @@ class Run:
             raise TrainingError(
                 "with a --height-step batch norm stays as it was trained; give a model, --from"
             )
+        if options.freeze and not start:
+            raise TrainingError("--freeze keeps parts of a model as they are; name it with --from")
         self.options, self.out, self.packs = options, out, packs
         self.spec = _one_spec(packs, pixels_a_step(options.preset))
         alphabet = packs[0].alphabet
@@ -120,6 +122,8 @@ class Run:
             if not self.teacher:
                 raise TrainingError("--matching is by the columns of a --teacher; name one")
             self.columns = self.teacher.columns(self.network)
+        if options.teaching != TrainOptions.teaching and not teacher:
+            raise TrainingError("--teaching is the weight of a --teacher; name one")
         resident = Resident.where_it_fits(packs, self.device)
         self.train, self.validation = (
             Lines(packs, split, self.alphabet, STRIDE, resident, options.height_step)
@@ -205,12 +209,13 @@ class Run:
         return record(self.network, common, self.dtype)
 
     def _begin_training(self) -> None:
-        """Put the network into training mode, but for batch norm with a height step.
+        """Put the network into training mode, but for what stays as it was trained.
 
-        Of batches of 32 rows and of 64 the statistics differ, as paper is more of the larger, and
-        those that are kept for reading would be of neither.
+        That is batch norm with a height step: of batches of 32 rows and of 64 the statistics
+        differ, as paper is more of the larger, and those kept for reading would be of neither.
         """
         self.network.train()
+        freeze(self.network, self.options.freeze)
         for module in self.network.modules() if self.options.height_step else ():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
@@ -377,7 +382,7 @@ def check_same_options(saved: TrainOptions, given: TrainOptions, path: Path) -> 
     """Refuse to resume with options that change what is computed."""
     free = {"save_every", "time_limit", "device"}
     changed = [
-        f"{name}: {value} there, {getattr(given, name)} now"
+        f"{name}: {value!r} there, {getattr(given, name)!r} now"
         for name, value in asdict(saved).items()
         if name not in free and value != getattr(given, name)
     ]

@@ -56,11 +56,21 @@ def check_network(folder: ModelFolder, options: TrainOptions) -> None:
     Raises:
         TrainingError: it is another.
     """
+    preset = preset_of(folder)
+    if preset != options.preset:
+        raise TrainingError(f"{folder.path} has the network {preset!r}; give --preset {preset}")
+
+
+def preset_of(folder: ModelFolder) -> str:
+    """Return the preset of the network that a model folder holds.
+
+    Raises:
+        TrainingError: it has none, as an imported network.
+    """
     preset = folder.training.get("options", {}).get("preset")
     if preset is None:
         raise TrainingError(f"{folder.path} is not a network of penname's; it can read, not train")
-    if preset != options.preset:
-        raise TrainingError(f"{folder.path} has the network {preset!r}; give --preset {preset}")
+    return str(preset)
 
 
 def network_of(folder: ModelFolder) -> Reader:
