@@ -19,8 +19,9 @@ import pytest
 from conftest import png
 from PIL import Image
 
-from penname import __version__
+from penname import __version__, network
 from penname.cli import COMMANDS, main
+from penname.commands import common
 from penname.errors import ImageError
 from penname.inputs import expand
 from penname.line_image import decode
@@ -166,6 +167,11 @@ def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixtur
         main(words)
     assert raised.value.code == 2
     assert capsys.readouterr().out == ""
+
+
+def test_the_usual_runtime_is_the_network_s() -> None:
+    """Commands declare their flags before NumPy is imported, so they name it themselves."""
+    assert common.RUNTIME == network.RUNTIME
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -258,11 +258,14 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
         ({"stride": 8}, r"other: its stride is 8, not 4; only a model"),
         ({"alphabet": Alphabet("AB")}, r"other: its alphabet is 'AB', not .ABCDEF.*; only a model"),
         ({"image": replace(other.image, width_step=24)}, "multiples of 24 pixels, and .* of 32"),
+        ({"image": replace(other.image, width_step=64)}, "multiples of 64 pixels, and .* of 32"),
         ({"height_step": 16}, r"other sees the rows of the ink alone; .* can read first, --fast"),
     ):
         replace(other, **change).save()
         with pytest.raises(ModelError, match=message):
             export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
+    replace(other, image=replace(other.image, width_step=16)).save()
+    export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
     export_model(tmp_path / "run", folder.path, "mine", language=names)
     assert not ModelFolder.load(folder.path).second_onnx.exists()
 
@@ -283,6 +286,8 @@ def test_the_network_of_another_model_is_given_to_read_first(tmp_path: Path) -> 
         replace(other, **change).save()
         with pytest.raises(ModelError, match=message):
             export_model(tmp_path / "run", folder.path, "mine", language=names, fast=other.path)
+    replace(other, image=replace(other.image, width_step=16)).save()
+    export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
     export_model(tmp_path / "run", folder.path, "mine", language=names)
     assert not folder.fast_onnx.exists()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penname.files import visible_files
+from penname.files import visible_files, work_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,16 @@ def test_linked_folders_are_followed_once(folder: Path) -> None:
     (folder / "d").symlink_to(folder / "a")
     (elsewhere / "back").symlink_to(folder)
     assert found(folder) == ["6.png", "a/4.png", "b/1.png", "b/2.png", "c/7.png"]
+
+
+def test_a_folder_to_work_in_goes_with_those_that_were_left(tmp_path: Path) -> None:
+    (tmp_path / ".change-killed").mkdir()
+    (tmp_path / ".change-killed" / "model.onnx").touch()
+    (tmp_path / "model.onnx").touch()
+    with work_folder(tmp_path, "change") as folder:
+        assert [each for each in tmp_path.iterdir() if each.is_dir()] == [folder]
+        (folder / "new").touch()
+    assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_a_folder_that_cannot_be_opened_is_named(

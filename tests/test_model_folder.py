@@ -76,8 +76,14 @@ def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
         ({"confidence": {"slope": np.nan, "intercept": 0}}, "its numbers are finite"),
         ({"decoding": {"beams": 4}}, "unknown DecodingOptions option beams"),
         ({"decoding": {"beam": 0}}, "beam is 0; it is at least 1"),
-        ({"decoding": {"language_weight": -1}}, "language_weight is -1; it is at least 0"),
-        ({"decoding": {"length_bonus": np.nan}}, "length_bonus is nan; it is a finite number"),
+        (
+            {"decoding": {"language_weight": -1}},
+            "-1; it is at least 0 and at most 20",
+        ),
+        (
+            {"decoding": {"length_bonus": np.nan}},
+            "nan; it is at most 20 up or down",
+        ),
         ({"decoding": {"look_again": 1.5}}, "look_again is 1.5; it is a share, 0 to 1"),
         ({"second": {"pixels": 48}}, "pixels"),
         ({"decoding": {}}, r"language\.npz: no such file"),

@@ -608,7 +608,7 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path, pack: Path) -> None
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"schedule": "linear"}, "schedule is 'linear'; choose one of onecycle, constant"),
+        ({"schedule": "linear"}, "schedule is 'linear'; choose onecycle or constant"),
         ({"precision": "fp16"}, "precision is 'fp16'"),
         ({"preset": "resnet"}, "preset is 'resnet'"),
         ({"epochs": 0}, "epochs is 0, not within 1 to inf"),

@@ -35,6 +35,7 @@ PREFIXES = 2048  # followed at once: 64 lines; a name takes 0.4 ms so, 0.7 among
 TINY = np.finfo(float).tiny
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # of the rolling hash that tells prefixes apart
 INVERSE = np.uint64(pow(int(MULTIPLIER), -1, 1 << 64))  # takes the last label off the hash
+MOST = 20.0  # largest weight of the language, and largest bonus
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,14 @@ class DecodingOptions:
         for name in ("beam", "characters", "candidates"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; it is at least 1")
-        if not 0 <= self.language_weight < np.inf:
-            raise OptionError(f"language_weight is {self.language_weight}; it is at least 0")
-        if not np.isfinite(self.length_bonus):
-            raise OptionError(f"length_bonus is {self.length_bonus}; it is a finite number")
+        if not 0 <= self.language_weight <= MOST:  # beyond, worths are too small for numbers
+            raise OptionError(
+                f"language_weight is {self.language_weight}; it is at least 0 and at most {MOST:g}"
+            )
+        if not -MOST <= self.length_bonus <= MOST:
+            raise OptionError(
+                f"length_bonus is {self.length_bonus}; it is at most {MOST:g} up or down"
+            )
         for name in ("word_share", "certain", "look_again"):
             if not 0 <= getattr(self, name) <= 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; it is a share, 0 to 1")

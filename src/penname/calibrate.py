@@ -36,7 +36,7 @@ def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> Model
     """Fit the calibration of a model folder on ground truth, store it and return the folder.
 
     Raises:
-        GroundTruthError: fewer than `FEWEST` lines with a text, or none of them read wrong.
+        GroundTruthError: fewer than `FEWEST` lines with a text, or all or none of them read right.
     """
     recognizer = Recognizer.load(folder.path)
     recognizer.model = replace(folder, confidence=None)

@@ -44,7 +44,7 @@ class LexiconError(PennameError):
 
 
 class ModelError(PennameError):
-    """A model folder is missing, damaged or of another version."""
+    """A model folder or Keras file is missing, damaged or of another version."""
 
 
 class TrainingError(PennameError):

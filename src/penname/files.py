@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -31,6 +34,15 @@ def visible_files(folder: Path) -> Iterator[tuple[Path, list[str]]]:
         else:
             yield Path(root), sorted(name for name in names if not name.startswith("."))
         seen.add(real)
+
+
+@contextmanager
+def work_folder(out: Path, name: str) -> Iterator[Path]:
+    """Give a hidden folder in `out` to work in; it goes, and with it what killed runs left."""
+    for left in out.glob(f".{name}-*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=out) as folder:
+        yield Path(folder)
 
 
 def open_text(path: str | Path) -> TextIO:

@@ -126,7 +126,7 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
     """Return the page of an evaluation.
 
     Args:
-        report: what `penname.evaluate.Report.to_json` returns.
+        report: what `penname.report.Report.to_json` returns.
         pictures: one for each of `report["worst"]`, in order.
     """
     facts = (

@@ -2,6 +2,7 @@
 
     model.onnx   images uint8 (N, 1, H, W) -> log_probs float32 (N, T, C), T = W / stride; where
                  there is a height step, H is what the ink needs
+    float.onnx   the same before it was quantised, to be trained on, where it was
     fast.onnx    a faster network for the same images, where there is one: model.onnx then reads
                  what this one doubts
     second.onnx  the network that looks again at what is doubtful, where that is another one

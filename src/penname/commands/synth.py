@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penname.commands.common import out_flag, progress, say
+from penname.commands.common import check_outputs, out_flag, progress, say
 from penname.errors import OptionError
 from penname.options import add_flags, from_flags
 
@@ -40,7 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     options, spec = from_flags(SynthOptions, arguments), from_flags(ImageSpec, arguments)
     if arguments.real and not arguments.sheet:
         raise OptionError("--real crops are shown on a contact sheet: give --sheet FILE")
+    if arguments.sheet and arguments.sheet.suffix.lower() != ".png":
+        raise OptionError(f"{arguments.sheet}: a contact sheet is a PNG; name it .png")
+    if arguments.out.exists():
+        raise OptionError(f"{arguments.out} exists already; choose another --out")
     if arguments.sheet:
+        check_outputs([arguments.sheet], [])
         kit = Kit(arguments.data, options.flatten, options.text)
         contact_sheet(arguments.sheet, SHEET, arguments.real, kit=kit, options=options)
     lines = synthesise(arguments.out, options, arguments.data, spec, progress=progress)

@@ -102,7 +102,7 @@ class Table:
             yield GroundTruth(
                 file=file,
                 row=f"{name}:{number}",
-                text=_text(row.get(columns.text)),
+                text=_label(row.get(columns.text), f"{name}:{number}"),
                 source=_text(row.get(columns.source)) or stem,
                 group=columns.group_of(row),
                 image=self._image(file) if images else b"",
@@ -166,7 +166,7 @@ class Parquet:
         return GroundTruth(
             file=name or place,
             row=place,
-            text=_text(row.get(columns.text)),
+            text=_label(row.get(columns.text), place),
             source=_text(row.get(columns.source)) or self.path.stem,
             group=columns.group_of(row),
             image=self.path.parent / name if encoded is None and name else encoded or b"",
@@ -302,6 +302,16 @@ def _json_rows(file: Any) -> Iterator[Row]:
 def _text(value: Any) -> str | None:
     """Return a cell as text; None for null and for the NaN that data frames write."""
     return None if value is None or value != value else str(value)
+
+
+def _label(value: Any, place: str) -> str | None:
+    """Return the cell of a text; a number is one, what has parts is none."""
+    if isinstance(value, list | dict | bool | bytes):
+        raise GroundTruthError(
+            f"{place}: the text is of type {type(value).__name__}; name its column with "
+            "--text-column"
+        )
+    return _text(value)
 
 
 def _image_cell(value: Any, place: str) -> tuple[bytes | None, str]:

@@ -6,6 +6,7 @@ the lengths stay those of the file while the words get new neighbours.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,8 @@ from penname.lexicon import read_names
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 LATIN = Alphabet(
     " !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz"
@@ -58,9 +61,15 @@ class Corpus:
                 rows = [(nfc(line), 1) for line in path.read_text("utf-8-sig").split("\n")]
             except (OSError, ValueError) as error:
                 raise GroundTruthError(f"{path}: not text, a line each ({error})") from None
-        rows = [(t, n) for t, n in rows if t and not UNDRAWN & set(t) and not alphabet.missing(t)]
+        texts = [(text, count) for text, count in rows if text]
+        rows = [(t, n) for t, n in texts if not UNDRAWN & set(t) and not alphabet.missing(t)]
         if not rows:
             raise GroundTruthError(f"{path}: no text made of {alphabet.characters!r}")
+        if len(rows) < len(texts):
+            logger.warning(
+                "%s: %d of %d lines left out, with characters that are not drawn",
+                *(path, len(texts) - len(rows), len(texts)),
+            )
         counts = np.array([n for _, n in rows], np.float64) ** flatten
         return cls([t for t, _ in rows], counts if path.suffix == ".csv" else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penname.errors import OptionError
-from penname.options import option
+from penname.options import check_choices, option
 from penname.synthesis import paper
 from penname.synthesis.corpus import LATIN, Corpus
 from penname.synthesis.fonts import Fonts
@@ -60,20 +61,24 @@ class SynthOptions:
         "", "what is written: a .csv of name,count, or for lines a text file, one line of text each"
     )
     flatten: float = option(0.5, "names are drawn with probability count ** flatten")
-    invented: float = option(0.08, "share of names that are recombined and in no list")
+    invented: float = option(
+        0.08,
+        "share of names in no list, recombined or of random letters; some others are compounds",
+    )
     validation: float = option(0.0, "share of pictures in the validation split")
     workers: int = option(0, "processes that make pictures; 0: one for each core")
 
     def __post_init__(self) -> None:
-        if self.look not in LOOKS:
-            raise OptionError(f"look is {self.look!r}; choose {', '.join(LOOKS)}")
+        check_choices(self)
         if self.look == "lines" and not self.text:
             raise OptionError("look lines needs a file of texts; name it with text (--text FILE)")
         weights = self.weights
-        if min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        if min(weights.values()) < 0 or not 0 < sum(weights.values()) < math.inf:
             raise OptionError(f"the weights {weights} must be positive, at least one above 0")
         if self.lines < 1 or self.workers < 0:
             raise OptionError(f"lines {self.lines} is at least 1, workers {self.workers} 0")
+        if not -2 <= self.flatten <= 2:
+            raise OptionError(f"flatten is {self.flatten}, not within -2 to 2")
         if self.seed < 0:
             raise OptionError(f"seed is {self.seed}; it is at least 0")
         for name in ("invented", "validation"):

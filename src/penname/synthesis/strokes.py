@@ -81,7 +81,6 @@ class Strokes:
     def __init__(self, path: Path) -> None:
         """Read single characters; writers with fewer than `FEWEST` capitals are left out."""
         self._recordings = Recordings(path)
-        self._hands: list[dict[str, list[int]]] = []
         self._anyone: dict[str, list[int]] = {}
         hands: dict[str, dict[str, list[int]]] = {}
         rows = zip(self._recordings.texts, self._recordings.writers, strict=True)

@@ -110,7 +110,7 @@ class Lines:
         resident: Resident | None = None,
         height_step: int = 0,
     ) -> None:
-        self.packs, self.alphabet, self.resident = packs, alphabet, resident
+        self.packs, self.resident = packs, resident
         self.set_aside: list[str] = []
         chosen = [(p, i) for p, pack in enumerate(packs) for i in pack.indices(split)]
         self.texts: list[str] = []

@@ -27,7 +27,10 @@ def find_device(name: str) -> torch.device:
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)  # passes are recorded on the current device
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise OptionError(f"device is {name!r}, which torch cannot use here: {error}") from None
+        why = str(error).partition(". ")[0]  # a list of all that torch is made of follows
+        raise OptionError(f"device is {name!r}, which torch cannot use here: {why}") from None
+    if device.type == "meta":
+        raise OptionError("device is 'meta', which computes nothing")
     return device
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
 from penname.calibrate import calibrate
 from penname.errors import ModelError, OptionError, TrainingError
+from penname.files import work_folder
 from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.language import build_language
 from penname.line_image import stored_spec
@@ -83,8 +83,8 @@ def export_model(
         raise OptionError("--text is counted in words; give the share they have, --word-share 0.4")
     training, exported = load_best(run)
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as partial:
-        folder = _network(training, exported, Path(partial), name)
+    with work_folder(out, "export") as partial:
+        folder = _network(training, exported, partial, name)
         if language:
             counted = running if decoding.word_share else None
             build_language(language, folder.alphabet, folder.language, counted)
@@ -160,10 +160,10 @@ def changed(out: Path) -> Iterator[ModelFolder]:
     if not out.exists() and out.name in included():
         raise OptionError(f"included models stay as they are; copy {INCLUDED / out.name} first")
     ModelFolder.load(out)
-    with tempfile.TemporaryDirectory(prefix=".change-", dir=out) as partial:
+    with work_folder(out, "change") as partial:
         for file in filter(Path.is_file, out.iterdir()):
-            shutil.copyfile(file, Path(partial) / file.name)
-        folder = ModelFolder.load(Path(partial))
+            shutil.copyfile(file, partial / file.name)
+        folder = ModelFolder.load(partial)
         yield folder
         move_into(folder, out)
 

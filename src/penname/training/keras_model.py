@@ -9,7 +9,6 @@ characters' spans are right.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from penname.alphabet import BLANK, Alphabet
 from penname.errors import ModelError, OptionError
+from penname.files import work_folder
 from penname.line_image import PAPER, ImageSpec
 from penname.model_folder import ModelFolder
 from penname.options import to_json
@@ -198,7 +198,7 @@ def import_keras(path: Path, alphabet: Alphabet, out: Path, options: KerasOption
             f"alphabet has {imported.network.classes - 1} characters, not {len(alphabet)}"
         )
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=out) as partial:
+    with work_folder(out, "import") as partial:
         folder = ModelFolder(
             path=Path(partial),
             name=out.resolve().name,

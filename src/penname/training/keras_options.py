@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penname.errors import OptionError
-from penname.options import option
+from penname.options import check_choices, option
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class KerasOptions:
     width: int = option(0, "width of pictures in pixels, for a network that takes any")
 
     def __post_init__(self) -> None:
+        check_choices(self)
         _ = self.cut, self.ink_paper  # a wrong number is an error now, not on the way
 
     @property

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from penname.errors import OptionError
-from penname.options import option
+from penname.options import check_choices, option
 
 PRESETS = ("names", "latin", "teacher", "origin", "origin-mish")
 RANGES = {
@@ -74,10 +74,7 @@ class TrainOptions:
     seed: int = option(1, "seed of weights, order, augmentation and dropout")
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            choices, value = each.metadata["choices"], getattr(self, each.name)
-            if choices and value not in choices:
-                raise OptionError(f"{each.name} is {value!r}; choose one of {', '.join(choices)}")
+        check_choices(self)
         for name, (low, high) in RANGES.items():
             if not low <= getattr(self, name) <= high:
                 raise OptionError(f"{name} is {getattr(self, name)}, not within {low} to {high}")

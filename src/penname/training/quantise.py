@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from penname.errors import TrainingError
+from penname.files import work_folder
 from penname.line_image import line_image_or_reason
 from penname.network import load_network
 from penname.recognizer import Recognizer
@@ -59,7 +59,7 @@ def quantise(folder: ModelFolder, pictures: Iterable[Input]) -> float:
     lines = draw_lines(folder, pictures)
     if not folder.float_onnx.exists():
         shutil.copyfile(folder.onnx, folder.float_onnx)
-    with tempfile.TemporaryDirectory(prefix=".quantise-", dir=folder.path) as temporary:
+    with work_folder(folder.path, "quantise") as temporary:
         made = Path(temporary) / "model.onnx"
         _quantised(folder.float_onnx, made, [folder.canvas(line) for line in lines])
         made.replace(folder.onnx)
