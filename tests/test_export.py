@@ -286,8 +286,6 @@ def test_the_network_of_another_model_is_given_to_read_first(tmp_path: Path) -> 
         replace(other, **change).save()
         with pytest.raises(ModelError, match=message):
             export_model(tmp_path / "run", folder.path, "mine", language=names, fast=other.path)
-    replace(other, image=replace(other.image, width_step=16)).save()
-    export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
     export_model(tmp_path / "run", folder.path, "mine", language=names)
     assert not folder.fast_onnx.exists()
 
