@@ -36,7 +36,7 @@ Data goes to stdout, everything else to stderr. A command ends with 0 when it is
 it failed, after one line that says why, and with 2 when it was called wrongly. `penname read` is
 done when it could read at least one picture; those it could not read are named on stderr.
 `train`, `sweep`, `export`, `factorise`, `prune`, `quantise` and `audit --cross-fit` need the train
-extra: `pip install 'penname[train]'`; `import-keras` needs the keras extra, which brings the train
+extra: `pip install '.[train]'`; `import-keras` needs the keras extra, which brings the train
 extra with it.
 """
 

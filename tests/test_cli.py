@@ -202,8 +202,8 @@ def test_a_missing_extra_says_how_to_install_it(words: list[str]) -> None:
     run = [sys.executable, "-c", f"{code}; sys.exit(main({words}))"]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    expected = f"penname: error: {words[0]} needs the train extra: pip install 'penname[train]'\n"
-    assert done.stderr == expected
+    told = f"{words[0]} needs the train extra: pip install '.[train]' in penname's folder"
+    assert done.stderr == f"penname: error: {told}\n"
 
 
 def test_evaluate_scores_what_read_reads(

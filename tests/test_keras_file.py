@@ -318,4 +318,4 @@ def test_the_keras_extra_is_named_when_it_is_missing(
         monkeypatch.delitem(__import__("sys").modules, name)
     words = ["import-keras", str(saved / "model.keras"), "--out", str(tmp_path / "mine")]
     assert main([*words, "--alphabet", "ABC"]) == 1
-    assert "pip install 'penname[keras]'" in capsys.readouterr().err
+    assert "pip install '.[keras]'" in capsys.readouterr().err

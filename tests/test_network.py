@@ -157,7 +157,7 @@ def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert main(["read", str(DATA / "names"), "--runtime", "openvino"]) == 2
-    assert "pip install 'penname[openvino]'" in capsys.readouterr().err
+    assert "pip install '.[openvino]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -66,10 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "h5py":
-            return _failed("Keras files need the keras extra: pip install 'penname[keras]'")
+            return _failed(
+                "Keras files need the keras extra: pip install '.[keras]' in penname's folder"
+            )
         if package not in TRAIN_EXTRA:
             raise
-        return _failed(f"{words[0]} needs the train extra: pip install 'penname[train]'")
+        return _failed(
+            f"{words[0]} needs the train extra: pip install '.[train]' in penname's folder"
+        )
     except BrokenPipeError:  # whoever read our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -128,7 +128,7 @@ def _import_openvino() -> Any:
         import openvino
     except ModuleNotFoundError as error:
         raise OptionError(
-            "the runtime openvino is not installed: pip install 'penname[openvino]'"
+            "the runtime openvino is not installed: pip install '.[openvino]' in penname's folder"
         ) from error
     return openvino
 

@@ -34,7 +34,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--second",
         metavar="MODEL",
-        help="let the network of this model (of two, the second) look again at what is doubtful",
+        help="look again at what is doubtful with this model's network (its second one, if it has two)",
     )
     sub.add_argument(
         "--fast",
