@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # From the data folder to the model folder `latin`: recipes/latin.sh DATA OUT
 #
-# Two networks, for lines of 64 pixels and, for another look at what is doubtful, of 48. Can be
-# stopped at any moment and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, BATCH, RATE,
+# Two networks, for lines of 64 pixels and, for another look at what is doubtful, of 48; what follows
+# the convolutions of the first one learns names in capitals after that. Can be stopped at any moment
+# and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, NAMES_EPOCHS, BATCH, RATE,
 # FROM, a model that the first network starts from, and NOVELS, a text that latin/novels.py made,
 # in which pairs of words are counted too, can be set from outside. On one H100 an epoch
 # of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
@@ -15,7 +16,8 @@ if command -v nvidia-smi > /dev/null; then
 else
   : "${SYNTHETIC:=20000}" "${EPOCHS:=30}" "${SECOND_EPOCHS:=20}" "${BATCH:=32}" "${RATE:=0.001}"
 fi
-mkdir -p "$out/second"
+: "${NAMES_EPOCHS:=2}"
+mkdir -p "$out/second" "$out/crops"
 [ -e "$out/words.parquet" ] || {
   python "$here/latin/draw_words.py" "$data/unipen_words_strokes.parquet" "$out/words.part"
   mv "$out/words.part" "$out/words.parquet"
@@ -23,10 +25,15 @@ mkdir -p "$out/second"
 [ -e "$out/texts.csv" ] || python "$here/latin/prepare.py" "$data" "$out" "$out/words.parquet"
 [ -e "$out/ink/emnist_characters.npz" ] || python "$here/latin/ink.py" "$data" "$out" "$out/ink"
 
-network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
-  local size=(--height "$2" --trim sides --max-width $((42 * $2)) --width-step 64
+look() { # HEIGHT: the image spec of lines so high, in `size`, with the alphabet in `lines`
+  size=(--height "$1" --trim sides --max-width $((42 * $1)) --width-step 64
     --writing 0.22 --slack 1.15 --rulings boxes)
-  local lines=("${size[@]}" --alphabet "$(cat "$here/latin/alphabet.txt")") name
+  lines=("${size[@]}" --alphabet "$(cat "$here/latin/alphabet.txt")")
+}
+
+network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
+  local size lines name
+  look "$2"
   [ -e "$1/synthetic" ] ||
     penname synth --look lines --text "$out/ink/corpus.txt" --data "$out/ink" --lines "$SYNTHETIC" --seed "$2" \
       --out "$1/synthetic" "${size[@]}"
@@ -48,9 +55,26 @@ network "$out/second" 48 "$SECOND_EPOCHS"
 penname export --checkpoint "$out/second/run" --out "$out/second/latin" --name latin-48
 penname quantise "$out/second/latin" --pictures "$out/lines-train.parquet"
 network "$out" 64 "$EPOCHS" "${FROM:-}"
-penname export --checkpoint "$out/run" --out "$out/latin" --name latin "${language[@]}" \
+
+# Names in capitals, on which two machine readers agree, in the case that the network reads them in
+# (docs/log.md, "Names with `latin`").
+[ -e "$out/plain/model.json" ] || penname export --checkpoint "$out/run" --out "$out/plain" --name latin
+[ -e "$out/crops/agreed.parquet" ] || python "$here/names/prepare.py" "$data" "$out/crops"
+[ -e "$out/names-train.parquet" ] || {
+  python "$here/latin/names.py" "$out/plain" "$out/names.part" "$out/crops/agreed.parquet"
+  mv "$out/names.part" "$out/names-train.parquet"
+}
+look 64
+[ -e "$out/names" ] || penname pack "$out/names-train.parquet" --out "$out/names" --validation 0 "${lines[@]}"
+penname train --pack "$out/lines" --pack "$out/places" --pack "$out/words" --pack "$out/names" \
+  --pack "$out/validation" --mix 1,0.7,0.5,2,1 --preset latin --from "$out/plain" --freeze stem,stages,apart \
+  --epochs "$NAMES_EPOCHS" --batch-size 32 --learning-rate 0.0005 --warmup 0.05 --dropout 0.1 --augment 0.7 \
+  --validate-every "$NAMES_EPOCHS" --out "$out/tuned" --resume
+
+penname export --checkpoint "$out/tuned" --out "$out/latin" --name latin "${language[@]}" \
   --second "$out/second/latin"
 penname quantise "$out/latin" --pictures "$out/lines-train.parquet" --calibrate "$out/lines-validation.parquet"
 for name in lines places words; do
   penname evaluate --model "$out/latin" --data "$out/$name-validation.parquet" --html "$out/$name.html"
 done
+penname evaluate --model "$out/latin" --data "$out/crops/verified.parquet" --html "$out/names.html"
