@@ -254,7 +254,14 @@ def test_the_command_trains_on_labels_and_readings(
     words += ["--unlabelled", str(tmp_path / "un"), "--batch-size", "4", "--precision", "fp32"]
     assert main([*words, "--out", str(alone)]) == 2
     assert "give --from MODEL" in capsys.readouterr().err
+    without = [word for word in words if word not in ("--unlabelled", str(tmp_path / "un"))]
+    assert main([*without, "--out", str(alone)]) == 2
+    assert "--sure is of the lines of an --unlabelled pack" in capsys.readouterr().err
     words += ["--from", str(tmp_path / "model"), "--out", str(out)]
+    for more in (["--device", "toaster"], ["--teacher", "nobody"]):
+        assert main([*words, *more]) in (1, 2)
+        assert "old read" not in capsys.readouterr().err
+    assert not out.exists()
     assert main(words) == 0
     assert "old read 5 lines of" in capsys.readouterr().err
     own, newest = Pack.open(out / "self"), checkpoint.latest(out)

@@ -34,7 +34,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--second",
         metavar="MODEL",
-        help="look again at what is doubtful with this model's network (its second one, if it has two)",
+        help="look again at what is doubtful with this model's network (of two, the second)",
     )
     sub.add_argument(
         "--fast",

@@ -40,13 +40,17 @@ def flags(sub: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from penname.model_folder import ModelFolder
+    from penname.training.device import find_device
     from penname.training.loop import train
-    from penname.training.options import TrainOptions
+    from penname.training.options import SelfOptions, TrainOptions
 
     options = from_flags(TrainOptions, arguments)
+    if arguments.sure != SelfOptions.sure and not arguments.unlabelled:
+        raise OptionError("--sure is of the lines of an --unlabelled pack; name one")
     start = ModelFolder.load(arguments.start) if arguments.start else None
-    packs = arguments.pack + ([_self_pack(arguments, options)] if arguments.unlabelled else [])
     teacher = ModelFolder.load(arguments.teacher) if arguments.teacher else None
+    find_device(options.device)  # before all lines of a pack are read
+    packs = arguments.pack + ([_self_pack(arguments, options)] if arguments.unlabelled else [])
     state = train(
         packs, arguments.out, options, resume=arguments.resume, start=start, teacher=teacher
     )
