@@ -119,12 +119,17 @@ def test_a_model_can_be_trained_further_from_where_it_is(name: str, folder: str)
     spec, old = recognizer.model.image, recognizer.model.alphabet
     alphabet, network = begin(Alphabet("Aж"), spec, TrainOptions(preset=name), recognizer.model)
     assert alphabet.characters == old.characters + "ж"
-    line = line_image(decode(next(iter(sorted((DATA / folder).glob("*.*[gp]"))))), spec)
-    images = on_canvas([line], spec.canvas_width(line.shape[1]))
-    with torch.no_grad():
-        log_probs = Exported(network).eval()(torch.from_numpy(images))[..., :-1]
-    # The new character takes some probability from all others alike.
-    ours = log_probs.log_softmax(-1).numpy()
     session = onnxruntime.InferenceSession(recognizer.model.float_onnx)
-    np.testing.assert_allclose(ours, session.run(None, {"images": images})[0], rtol=0, atol=1e-3)
-    assert np.abs(recognizer.network(images) - ours)[ours > -1].max() < 0.5
+    differences = []
+    for file in sorted((DATA / folder).glob("*.*[gp]"))[:6]:
+        line = line_image(decode(file), spec)
+        images = on_canvas([line], spec.canvas_width(line.shape[1]))
+        with torch.no_grad():
+            log_probs = Exported(network).eval()(torch.from_numpy(images))[..., :-1]
+        # The new character takes some probability from all others alike.
+        ours = log_probs.log_softmax(-1).numpy()
+        floats = session.run(None, {"images": images})[0]
+        np.testing.assert_allclose(ours, floats, rtol=0, atol=1e-3)
+        differences.append(np.abs(recognizer.network(images) - ours)[ours > -1])
+    # In integers a character may come a frame earlier or later.
+    assert np.mean(np.concatenate(differences) > 0.5) < 0.015

@@ -429,8 +429,11 @@ class Recognizer:
                 groups[size][index] = seen
                 if len(groups[size]) == window.batch_size:
                     send(size)
+        sizes = list(groups)
+        if not window.batches:  # of the first look like lengths are searched together
+            sizes.sort(key=lambda size: size[1])
         only = len(window.batches) <= 1 and len(groups) == 1 and not batches
-        for size in sorted(groups, key=lambda size: size[1]):  # like lengths are searched together
+        for size in sizes:
             send(size, alone=only)  # to wait for a thread would take longer
         return batches
 
