@@ -133,6 +133,7 @@ def test_reading_nothing_at_all_fails(
         (["read", "no/such*.jpg"], "nothing matches it as a pattern", 1),
         (["read", "{folder}/.hidden/..", "--model", "nix"], "nix: no such model", 1),
         (["read", "{folder}", "--model", "{model}", "--batch-size", "0"], "batch size is 0", 2),
+        (["read", "{folder}", "--batch-size", "0", "--csv", "{folder}/notes.txt"], "is 0", 2),
         (["read", "{folder}", "--csv", "{folder}/no/t.csv"], "no/t.csv: there is no folder", 2),
         (["read", "{folder}/line2.png", "--html", "{folder}/line2.png"], "is read here", 2),
         (["evaluate", "--data", "{folder}", "--markdown", "{folder}/no/t.md"], "no folder", 2),
@@ -156,6 +157,7 @@ def test_an_error_is_one_line_on_stderr(
     out, err = capsys.readouterr()
     assert out == ""
     *_, last = err.splitlines()
+    assert (folder / "notes.txt").read_text() == "not a picture"
     assert last.startswith("penname: error: ")
     assert message in last
     assert err.count("penname: error") == 1

@@ -280,13 +280,19 @@ class Recognizer:
     def _through(
         self, prepared: Iterator[tuple[str, Grey | str]], batch_size: int
     ) -> Iterator[Prediction]:
-        """Yield the predictions of names and line images (or why there is none), in order.
+        """Return the predictions of names and line images (or why there is none), in order."""
+        if batch_size < 1:  # said at once, not with the first prediction
+            raise OptionError(f"batch size is {batch_size}; it is at least 1")
+        return self._predictions(prepared, batch_size)
+
+    def _predictions(
+        self, prepared: Iterator[tuple[str, Grey | str]], batch_size: int
+    ) -> Iterator[Prediction]:
+        """Yield the predictions.
 
         Other threads run the network, which needs no Python, while this one prepares a window of
         pictures and decodes the one before.
         """
-        if batch_size < 1:
-            raise OptionError(f"batch size is {batch_size}; it is at least 1")
         pool = ThreadPoolExecutor(self.threads)
         before = None
         try:
