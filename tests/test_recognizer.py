@@ -136,10 +136,12 @@ def test_a_picture_without_ink_is_blank_whatever_a_network_sees_in_it(model: Mod
 
     blank, pale = np.full((40, 90), PAPER, np.uint8), np.full((40, 90), PAPER, np.uint8)
     pale[10:20, 10:80] -= 20
-    nothing, text, faint = Recognizer(model, network).read([blank, bars("J"), pale])
-    assert text.text == "AC"
+    thin = np.full((400, 900), PAPER, np.uint8)
+    thin[::20, 200:203] = 0  # grey once it is drawn small
+    nothing, text, faint, grey = Recognizer(model, network).read([blank, bars("J"), pale, thin])
+    assert (text.text, grey.text) == ("AC", "AC")
     assert nothing == faint == Prediction("", "", 0.0, reason="blank")
-    assert [shape[0] for shape in shapes] == [1]
+    assert [shape[0] for shape in shapes] == [1, 1]
     assert Recognizer(model, network).read([blank]) == [nothing]
 
 

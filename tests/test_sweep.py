@@ -103,7 +103,7 @@ def test_the_sweep_in_the_docs_is_one(tmp_path: Path) -> None:
         ("runs: [{mix: [1, 2]}]", "mix is [1, 2], not a str"),
         ("runs: [{dropout: much}]", "dropout is 'much', not a float"),
         ("runs: [{dropout: 2}]", "dropout is 2.0, not within 0 to 0.99"),
-        ("runs: [{preset: orgin}]", "preset is 'orgin'; choose one of"),
+        ("runs: [{preset: orgin}]", "preset is 'orgin'; choose names, latin"),
         ("runs: [{epochs: 3}, {epochs: 3.0}]", "epochs=3 is there twice"),
         ("runs: [{}]\ngrid: {epochs: [1]}", "give either `grid` or `runs`"),
         ("seeds: [1]", "give either `grid` or `runs`"),

@@ -35,7 +35,7 @@ from penname.beam import text_pleasing
 from penname.errors import GroundTruthError
 from penname.fingerprint import fingerprint, near_pairs
 from penname.ground_truth.cleaning import CleaningOptions, clean_text, is_marker
-from penname.line_image import INK, Grey, line_image_or_reason
+from penname.line_image import Grey, has_ink, line_image_or_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -167,7 +167,7 @@ def _prepare(recognizer: Recognizer, order: int, line: GroundTruth) -> tuple[Fin
     if isinstance(image, str):
         return replace(finding, aside=image), None
     finding = replace(finding, print=fingerprint(image))
-    if (image < INK).any():  # pictures without ink are alike, not the same
+    if has_ink(image):  # pictures without ink are alike, not the same
         digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         finding = replace(finding, picture=digest)
     return finding, image

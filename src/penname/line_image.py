@@ -211,6 +211,11 @@ def line_image_or_reason(source: Source, spec: ImageSpec) -> Grey | str:
         return str(error)
 
 
+def has_ink(line: Grey) -> bool:
+    """Return whether there is anything on a line image; thin strokes may be grey, drawn small."""
+    return bool(line.min() < PAPER)
+
+
 def smaller(line: Grey) -> Grey:
     """Return a line image (H, w) drawn smaller in the middle of one (H, SMALLER * w)."""
     return _centred(line, SMALLER, line.shape[0])

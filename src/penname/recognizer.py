@@ -23,10 +23,10 @@ from penname.inputs import Input
 from penname.language import Language
 from penname.lexicon import Lexicon
 from penname.line_image import (
-    INK,
     Grey,
     Source,
     cut_rows,
+    has_ink,
     line_image_or_reason,
     on_canvas,
     redrawn,
@@ -429,7 +429,7 @@ class Recognizer:
             batches.append(self._batch(network, groups.pop(size), where))
 
         for index, line in lines:
-            if not isinstance(line, str) and (line < INK).any():
+            if not isinstance(line, str) and has_ink(line):
                 seen = drawn(line)
                 size = self._size(seen)
                 groups[size][index] = seen
