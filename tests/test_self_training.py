@@ -23,7 +23,7 @@ from penname.training import checkpoint, self_training
 from penname.training import model as networks
 from penname.training.export import export_model
 from penname.training.options import SelfOptions, TrainOptions
-from penname.training.run import Run, fingerprint
+from penname.training.run import Run
 from penname.training.self_training import report, self_pack
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def test_the_report_says_how_many_and_how_right(packs: Path, reader: Reader) -> 
     assert about["claimed"] == pytest.approx((0.9 + 1 + 0.95) / 3)
     assert (about["model"], about["sure"]) == ("greys", 0.9)
     assert about["model_sha256"] == reader.model.checksum()
-    assert about["unlabelled_pack"] == fingerprint(Pack.open(packs / "un"))
+    assert about["unlabelled_pack"] == Pack.open(packs / "un").checksum
     assert report(found).splitlines() == [
         f"greys read 6 lines of {packs / 'un'}: 3 kept, 3 left out "
         "(1 unsure, 1 missing-text, 1 marker)",
@@ -165,9 +165,9 @@ def test_without_validation_lines_nothing_is_claimed_to_be_measured(packs: Path)
 
 def test_a_run_that_goes_on_finds_what_was_read(packs: Path, reader: Reader) -> None:
     first = made(packs, resume=True)  # nothing is there yet
-    before, reader.lines = fingerprint(first), 0
+    before, reader.lines = first.checksum, 0
     again = made(packs, resume=True)
-    assert (fingerprint(again), report(again), reader.lines) == (before, report(first), 0)
+    assert (again.checksum, report(again), reader.lines) == (before, report(first), 0)
     with pytest.raises(TrainingError, match="go on with --resume if"):
         made(packs)
     for changed, message in (
@@ -267,7 +267,7 @@ def test_the_command_trains_on_labels_and_readings(
     own, newest = Pack.open(out / "self"), checkpoint.latest(out)
     assert newest
     state = checkpoint.read_state(newest)
-    assert state["packs"] == [fingerprint(Pack.open(labelled)), fingerprint(own)]
+    assert state["packs"] == [Pack.open(labelled).checksum, own.checksum]
     assert state["lines"] == {"train": len(OLD) + len(own), "validation": len(OLD)}
     assert state["step"] == -(-(2 * len(OLD) + 3 * len(own)) // 4)
     assert main([*words, "--resume"]) == 0

@@ -131,6 +131,12 @@ class Pack:
         """Names of the sources."""
         return self._column("source")
 
+    @property
+    def checksum(self) -> str:
+        """The starts of the checksums of its index and its pixels."""
+        files = self.manifest["files"]
+        return "-".join(files[name]["sha256"][:16] for name in ("index.arrow", "pixels.bin"))
+
     @cached_property
     def groups(self) -> list[str]:
         """Writers or pages; empty when the source knows neither."""
@@ -315,7 +321,7 @@ class PackWriter:
             "sources": dict(self.sources),
             "cleaning": dict(self.rules),
             "files": {FILES[0]: {"bytes": self._offset, "sha256": self._digest.hexdigest()}}
-            | {name: _fingerprint(self._partial / name) for name in FILES[1:]},
+            | {name: _size_and_sha256(self._partial / name) for name in FILES[1:]},
         }
 
 
@@ -356,11 +362,11 @@ def _check_files(path: Path, manifest: dict[str, Any], verify: bool) -> None:
             raise PackError(f"{path}: {name} is missing; pack it again") from None
         if not expected or size != expected["bytes"]:
             raise PackError(f"{path}: {name} has {size} bytes, not {expected}; pack it again")
-        if verify and _fingerprint(path / name) != expected:
+        if verify and _size_and_sha256(path / name) != expected:
             raise PackError(f"{path}: {name} is damaged, its sha256 differs; pack it again")
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
+def _size_and_sha256(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}

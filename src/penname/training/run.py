@@ -313,7 +313,7 @@ class Run:
             "image": to_json(self.spec),
             "parameters": parameters(self.network),
             "lines": {"train": len(self.train), "validation": len(self.validation)},
-            "packs": [fingerprint(pack) for pack in self.packs],
+            "packs": [pack.checksum for pack in self.packs],
             "from": self.start,
             "teacher": self.teacher and self.teacher.sha256,
         }
@@ -354,12 +354,6 @@ class Run:
                 )
         checkpoint.load(path, self.network, self.average, self.optimizer)
         self.state = State(**{name: saved[name] for name in names})
-
-
-def fingerprint(pack: Pack) -> str:
-    """Return the start of the checksums of a pack's index and pixels."""
-    files = pack.manifest["files"]
-    return "-".join(files[name]["sha256"][:16] for name in ("index.arrow", "pixels.bin"))
 
 
 def _one_spec(packs: Sequence[Pack], step: int) -> ImageSpec:

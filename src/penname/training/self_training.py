@@ -18,7 +18,6 @@ from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.metrics import proportion
 from penname.recognizer import Recognizer
 from penname.training import checkpoint
-from penname.training.run import fingerprint
 from penname.training.start import check_network
 
 if TYPE_CHECKING:
@@ -124,8 +123,8 @@ def _origin(
     return {
         "sure": options.sure,
         "model_sha256": model.checksum(),
-        "unlabelled_pack": fingerprint(other),
-        "labelled_packs": [fingerprint(pack) for pack in labelled],
+        "unlabelled_pack": other.checksum,
+        "labelled_packs": [pack.checksum for pack in labelled],
     }
 
 

@@ -35,7 +35,7 @@ from penname.options import from_json, to_json
 from penname.training import checkpoint
 from penname.training.loop import stop_signals
 from penname.training.options import TrainOptions
-from penname.training.run import check_same_options, fingerprint
+from penname.training.run import check_same_options
 from penname.training.sweep_report import Result, SweepReport
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def sweep(
     opened = [Pack.open(path) for path in packs]
     for run in runs:
         run.options.passes(len(packs))
-    prints = [fingerprint(pack) for pack in opened]
+    prints = [pack.checksum for pack in opened]
     begun_from = ModelFolder.load(start).checksum() if start else None
     waiting = [run for run in runs if not _finished(run, prints, begun_from)]
     say(f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished")

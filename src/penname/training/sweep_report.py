@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from penname.html import page, section, table
+from penname.html import page, percent, section, table
 from penname.options import to_json
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ TWO = 'style="grid-template-columns:repeat(auto-fit,minmax(min(400px,100%),1fr))
 DASHES = ("none", "7 4", "2 3")  # after eight settings the colours come again, dashed
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
 def _number(value: float) -> str:
     return f"{value:.2f}"
 
@@ -45,9 +41,9 @@ class Score(NamedTuple):
 
 SCORES = {
     "loss": Score("Loss", _number),
-    "cer": Score("CER", _share),
-    "exact": Score("Exact", _share),
-    "correct_characters": Score("Correct characters", _share),
+    "cer": Score("CER", percent),
+    "exact": Score("Exact", percent),
+    "correct_characters": Score("Correct characters", percent),
     "seconds": Score("Seconds", _number),
 }
 CURVES = ("cer", "exact", "correct_characters", "loss")
@@ -279,7 +275,7 @@ def _tick(largest: float) -> float:
 
 
 def _tick_text(value: float, score: Score) -> str:
-    return f"{100 * value:.4g} %" if score.written is _share else f"{value:.4g}"
+    return f"{100 * value:.4g} %" if score.written is percent else f"{value:.4g}"
 
 
 def _values(results: Sequence[Result], name: str) -> list[float]:
