@@ -212,7 +212,7 @@ class Columns:
 
     def group_of(self, row: Mapping[str, Any]) -> str:
         """Return the writer, else the page, else empty."""
-        return next((text for name in self.groups if (text := _text(row.get(name)))), "")
+        return next((text for name in self.groups if (text := _number(row.get(name)))), "")
 
     def warn_of_readings(self, path: Path, there: list[str]) -> None:
         """Say so when the texts come from a model: scores against them mean nothing."""
@@ -302,6 +302,11 @@ def _json_rows(file: Any) -> Iterator[Row]:
 def _text(value: Any) -> str | None:
     """Return a cell as text; None for null and for the NaN that data frames write."""
     return None if value is None or value != value else str(value)
+
+
+def _number(value: Any) -> str | None:
+    """Return a cell as text, 7.0 as 7: of a column with gaps data frames make floats."""
+    return _text(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _label(value: Any, place: str) -> str | None:

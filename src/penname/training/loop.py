@@ -57,6 +57,8 @@ def train(
     if newest and not resume:
         raise TrainingError(f"{newest} exists; go on with --resume or choose another --out")
     run = Run([Pack.open(path) for path in packs], out, options, start, teacher)
+    if resume and not newest:
+        log.info("%s has no checkpoint yet: beginning", out)
     if not newest:  # a run that was killed before its first checkpoint may have left its best
         shutil.rmtree(out / "best", ignore_errors=True)
         (out / METRICS).unlink(missing_ok=True)
