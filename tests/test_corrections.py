@@ -45,6 +45,13 @@ def test_a_spreadsheet_may_save_a_review_its_own_way(tmp_path: Path) -> None:
     assert [line.text for line in corrections.apply(lines())][1] == "MARK, LEE"
 
 
+def test_of_two_columns_of_a_name_the_first_counts_and_a_number_is_a_text(tmp_path: Path) -> None:
+    file = reviewed(tmp_path, "1.png,MARC,MARK,zz\n", "file,text,correction,Text\n")
+    assert Corrections.read(file).texts == {("1.png", "MARC"): "MARK"}
+    (other := tmp_path / "r.jsonl").write_text('{"file": "1.png", "text": "MARC", "correction": 5}')
+    assert Corrections.read(other).texts == {("1.png", "MARC"): "5"}
+
+
 def test_one_correction_of_lines_in_two_tables_is_refused(tmp_path: Path) -> None:
     same = [replace(line, place=place) for place in "xy" for line in lines(2)]
     corrections = Corrections.read(reviewed(tmp_path, "1.png,MARC,,,MARK\n"))

@@ -39,6 +39,8 @@ def test_linked_folders_are_followed_once(folder: Path) -> None:
     (folder / "c").symlink_to(elsewhere)
     (folder / "d").symlink_to(folder / "a")
     (elsewhere / "back").symlink_to(folder)
+    (folder / "a" / "up").symlink_to(folder.parent)
+    (folder / "0").symlink_to(folder / "b")
     assert found(folder) == ["6.png", "a/4.png", "b/1.png", "b/2.png", "c/7.png"]
 
 

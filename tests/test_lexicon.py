@@ -89,6 +89,8 @@ def test_texts_are_nfc_and_a_count_is_at_least_1(tmp_path: Path) -> None:
         (b"name,count\nA,1\nB,many\n", "line 3 is 'B,many'"),
         (b"name,count\nA\n", "line 2 is 'A'"),
         (b"count,name\n3,LAURE, ANNE\n", "line 2 is '3,LAURE, ANNE'"),
+        (b"name\nA\nX,Y\n", "line 3 is 'X,Y'"),
+        (b'name\n"A\nB\n', "unexpected end of data"),
         (b"A\nB,2\n", "line 2 is 'B,2'"),
         (b"name,count\nA,99999999999999999999\n", "line 2 is 'A,9{20}'"),
         (b"A" * 140_000, "field larger than field limit"),

@@ -156,6 +156,9 @@ def test_frozen_parts_stay_as_they_are_and_the_others_learn(
     resumed.resume(newest)
     for name, value in resumed.network.state_dict().items():
         assert torch.equal(value, run.network.state_dict()[name]), name
+    everything = ",".join(name for name, _ in run.network.named_children())
+    with pytest.raises(OptionError, match="leaves nothing to train"):
+        Run([Pack.open(pack)], tmp_path / "other", replace(options, freeze=everything), start)
     with pytest.raises(OptionError, match=r"no part 'lstm'; its parts are .*recurrent"):
         Run([Pack.open(pack)], tmp_path / "other", replace(options, freeze="lstm"), start)
 

@@ -29,6 +29,7 @@ from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec, line_image
 from penname.training import checkpoint, device, model
 from penname.training import run as run_module
+from penname.training.export import load_best
 from penname.training.loop import train
 from penname.training.model import as_ink
 from penname.training.options import TrainOptions, seconds
@@ -229,7 +230,8 @@ def test_a_new_run_takes_nothing_from_one_that_was_killed_before_it_saved(
     shutil.rmtree(newest)
     assert (tmp_path / "best").exists()
     stopped(pack, tmp_path, seed=2)
-    assert not (tmp_path / "best").exists()
+    with pytest.raises(TrainingError, match="give the --out of a training run that was validated"):
+        load_best(tmp_path)
     assert not (tmp_path / "metrics.jsonl").exists()
 
 

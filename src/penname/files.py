@@ -19,8 +19,15 @@ logger = logging.getLogger(__name__)
 def visible_files(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield a folder and each one below it with the names of its files, sorted; no hidden ones.
 
-    Linked folders are followed, each folder once. One that cannot be opened is named in a warning.
+    Links to folders elsewhere are followed, each folder once; those to what is walked anyway, or
+    to what it lies in, are not. A folder that cannot be opened is named in a warning.
     """
+    top = Path(os.path.realpath(folder))
+
+    def followed(path: Path) -> bool:
+        real = Path(os.path.realpath(path))
+        inside = real.is_relative_to(top) or top.is_relative_to(real)
+        return not (path.is_symlink() and inside)
 
     def warn(error: OSError) -> None:
         logger.warning("%s: %s; what is in it is left out", error.filename, error.strerror)
@@ -28,7 +35,8 @@ def visible_files(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     seen = set()
     for root, folders, names in os.walk(folder, onerror=warn, followlinks=True):
         real = os.path.realpath(root)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = (name for name in sorted(folders) if not name.startswith("."))
+        folders[:] = [name for name in shown if followed(Path(root, name))]
         if real in seen:
             folders.clear()
         else:

@@ -134,7 +134,8 @@ def read_names(file: Path) -> Counter[str]:
         else:
             lines = text.splitlines()
             if header == ["name"]:  # a table of one column, whose names may have quotation marks
-                lines = ["".join(row) for row in csv.reader(lines[1:], delimiter="\0")]
+                rows = csv.reader(["", *lines[1:]], delimiter="\0", strict=True)
+                lines = ["".join(row) for row in rows]
             names.update(_lines(lines))
     except (ValueError, csv.Error) as error:
         raise LexiconError(

@@ -80,7 +80,7 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str | 
             raise OptionError(f"{file} may not be written; choose another file")
         if path in read:
             raise OptionError(f"{file} is read here; choose another file to write")
-        if path in written:
+        if path in written and (file.is_file() or not file.exists()):  # /dev/null may be
             raise OptionError(f"{file} would be written twice; name another file")
         written.add(path)
 

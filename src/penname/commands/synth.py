@@ -32,6 +32,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from penname.ground_truth.pack_folder import check_free
     from penname.line_image import ImageSpec
     from penname.synthesis.generate import synthesise
     from penname.synthesis.kit import Kit, SynthOptions
@@ -42,8 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError("--real crops are shown on a contact sheet: give --sheet FILE")
     if arguments.sheet and arguments.sheet.suffix.lower() != ".png":
         raise OptionError(f"{arguments.sheet}: a contact sheet is a PNG; name it .png")
-    if arguments.out.exists():
-        raise OptionError(f"{arguments.out} exists already; choose another --out")
+    check_free(arguments.out)
     if arguments.sheet:
         check_outputs([arguments.sheet], [])
         kit = Kit(arguments.data, options.flatten, options.text)

@@ -22,7 +22,7 @@ from penname.alphabet import nfc
 from penname.errors import GroundTruthError
 from penname.files import open_text, sync
 from penname.ground_truth.cleaning import is_marker
-from penname.ground_truth.tables import numbered_rows
+from penname.ground_truth.tables import label, numbered_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,7 +58,11 @@ class Corrections:
         texts: dict[tuple[str, str], str] = {}
         number = 0
         for number, row in numbered_rows(path):
-            cells = {str(name).lower(): cell or "" for name, cell in row.items()}
+            place = f"{path}:{number}"
+            cells = {  # the first of a name counts, as in ground truth
+                str(name).lower(): label(cell, place) or ""
+                for name, cell in reversed([*row.items()])
+            }
             if missing := [name for name in NEEDED if name not in cells]:
                 raise GroundTruthError(
                     f"{path}: no column {missing[0]}; give a CSV with {', '.join(NEEDED)}"

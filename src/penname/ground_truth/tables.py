@@ -102,7 +102,7 @@ class Table:
             yield GroundTruth(
                 file=file,
                 row=f"{name}:{number}",
-                text=_label(row.get(columns.text), f"{name}:{number}"),
+                text=label(row.get(columns.text), f"{name}:{number}"),
                 source=_text(row.get(columns.source)) or stem,
                 group=columns.group_of(row),
                 image=self._image(file) if images else b"",
@@ -166,7 +166,7 @@ class Parquet:
         return GroundTruth(
             file=name or place,
             row=place,
-            text=_label(row.get(columns.text), place),
+            text=label(row.get(columns.text), place),
             source=_text(row.get(columns.source)) or self.path.stem,
             group=columns.group_of(row),
             image=self.path.parent / name if encoded is None and name else encoded or b"",
@@ -309,7 +309,7 @@ def _number(value: Any) -> str | None:
     return _text(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _label(value: Any, place: str) -> str | None:
+def label(value: Any, place: str) -> str | None:
     """Return the cell of a text; a number is one, what has parts is none."""
     if isinstance(value, list | dict | bool | bytes):
         raise GroundTruthError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
@@ -60,8 +59,8 @@ def train(
     if resume and not newest:
         log.info("%s has no checkpoint yet: beginning", out)
     if not newest:  # a run that was killed before its first checkpoint may have left its best
-        shutil.rmtree(out / "best", ignore_errors=True)
-        (out / METRICS).unlink(missing_ok=True)
+        for left in (out / "best" / "training.json", out / METRICS):
+            left.unlink(missing_ok=True)
     else:
         run.resume(newest)
         if run.state.finished:

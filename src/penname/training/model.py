@@ -137,7 +137,7 @@ def freeze(network: nn.Module, parts: str) -> None:
         parts: names of its modules, with commas between them.
 
     Raises:
-        OptionError: it has no such part.
+        OptionError: it has no such part, or none is left to train.
     """
     known = dict(network.named_children())
     for name in filter(None, parts.split(",")):
@@ -147,6 +147,8 @@ def freeze(network: nn.Module, parts: str) -> None:
         for module in known[name].modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise OptionError(f"freeze is {parts!r}, which leaves nothing to train")
 
 
 def pixels_a_step(preset: str) -> int:
