@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from penname import Recognizer
+from penname.alphabet import without_accents
 from penname.decoder import Decoder
 from penname.inputs import expand
 
@@ -26,9 +26,7 @@ PRINTED = re.compile(r"^\s*(?:[GFEKYV]?R?[ÉE]?)?[NY][O0]M\s*[:.\-]*\s*", re.IGN
 
 def plain(text: str) -> str:
     """Return a text in capitals without accents, as labels are."""
-    return "".join(
-        c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c)
-    ).upper()
+    return without_accents(text).upper()
 
 
 def as_written(label: str, read: str) -> str | None:

@@ -13,9 +13,9 @@ not have been trained on these lines; `penname.training.cross_fit` makes models 
 What a label claims: a text, written as the model writes (a model without lower case compares in
 capitals, one without accents without them); `EMPTY`, that nothing is written; `UNREADABLE`, that
 no text can be trusted, which a confidence contradicts by itself. Where there is no ink, nothing is
-written for certain. Of equal pictures with different
-texts at least one is wrong, and their scores are raised to say so. Lines without a text, with
-characters that the model lacks or with a picture that cannot be read are set aside and listed.
+written for certain. Of equal pictures with different texts at least one is wrong, and their scores
+are raised to say so. Lines without a text, with characters that the model lacks or with a picture
+that cannot be read are set aside and listed.
 """
 
 from __future__ import annotations

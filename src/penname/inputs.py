@@ -85,9 +85,8 @@ def _files(path: Path) -> list[Path]:
         for name in names
         if name.lower().endswith((*SUFFIXES, PARQUET, PDF))
     ]
-    files = [
-        file for file in files if file.is_file() or file.is_symlink()
-    ]  # one that leads nowhere
+    # A link that leads nowhere is kept, and named when it cannot be read.
+    files = [file for file in files if file.is_file() or file.is_symlink()]
     if scans := [file for file in files if file.suffix.lower() == PDF]:
         logger.warning(
             "%s: %d PDF files are not read, such as %s; make images of them first",

@@ -173,9 +173,8 @@ def _opened(file: str | Path | io.BytesIO) -> Image.Image:
     """Open a picture; Pillow warns of a large one where `_check_size` refuses it."""
     with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
         picture = Image.open(file, formats=FORMATS)
-    picture.filename = (
-        ""  # else Pillow maps uncompressed files, and mixes up the rows of turned ones
-    )
+    # Pillow maps uncompressed files that it knows by name, and mixes up the rows of turned ones.
+    picture.filename = ""
     return picture
 
 

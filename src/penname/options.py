@@ -41,7 +41,7 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, *, title: str | None =
     """Add one `--flag` per field of the options class `cls`; booleans get `--no-flag` too."""
     group = parser.add_argument_group(title or "options")
     for field, kind in _fields(cls):
-        flag = "--" + field.name.replace("_", "-")
+        flag = _flag(field.name)
         default = "none" if field.default in ("", None) else field.default
         text = f"{field.metadata['help']} (default: {default})".replace("%", "%%")
         if kind is bool:
@@ -62,6 +62,15 @@ def add_flags(parser: argparse.ArgumentParser, cls: type, *, title: str | None =
 def from_flags(cls: type[OptionsT], arguments: argparse.Namespace) -> OptionsT:
     """Build the options class `cls` from parsed flags."""
     return cls(**{field.name: getattr(arguments, field.name) for field, _ in _fields(cls)})
+
+
+def to_flags(options: Any) -> list[str]:
+    """Return the flags of a command line for what is not as by default; none may be a boolean."""
+    return [
+        f"{_flag(each.name)}={value}"
+        for each in dataclasses.fields(options)
+        if (value := getattr(options, each.name)) != each.default
+    ]
 
 
 def to_json(options: Any) -> dict[str, Any]:
@@ -88,6 +97,10 @@ def from_json(cls: type[OptionsT], values: dict[str, Any]) -> OptionsT:
             for name, value in values.items()
         }
     )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _fields(cls: type) -> list[tuple[dataclasses.Field[Any], Any]]:

@@ -117,15 +117,14 @@ class _Window:
     lines: list[Grey | str] = field(default_factory=list)
     batches: list[_Batch] = field(default_factory=list)
 
-    def filled(
-        self, prepared: Iterator[tuple[str, Grey | str]]
-    ) -> Iterator[tuple[int, Grey | str]]:
-        """Take pictures until they have `WINDOW` columns; yield the index and line of each."""
+    def filled(self, prepared: Iterator[tuple[str, Grey | str]]) -> Iterator[tuple[int, Grey]]:
+        """Take pictures until they have `WINDOW` columns; yield each with ink, by its index."""
         columns = 0
-        for file, line in prepared:
+        for index, (file, line) in enumerate(prepared):
             self.files.append(file)
             self.lines.append(line)
-            yield len(self.lines) - 1, line
+            if not isinstance(line, str) and has_ink(line):
+                yield index, line
             columns += NO_IMAGE if isinstance(line, str) else line.shape[1]
             if columns >= WINDOW:
                 return
@@ -409,12 +408,13 @@ class Recognizer:
         self, part: _Part, look: _Look, window: _Window, pool: ThreadPoolExecutor
     ) -> list[_Batch]:
         """Send what is doubtful in a part of a window to a network, and return the batches."""
-        lines = ((index, window.lines[index]) for index in self.decoder.doubtful(part.readings))
+        doubtful = ((index, window.lines[index]) for index in self.decoder.doubtful(part.readings))
+        lines = ((index, line) for index, line in doubtful if not isinstance(line, str))
         return self._sent(lines, look, window, pool)
 
     def _sent(
         self,
-        lines: Iterable[tuple[int, Grey | str]],
+        lines: Iterable[tuple[int, Grey]],
         look: _Look,
         window: _Window,
         pool: ThreadPoolExecutor,
@@ -429,12 +429,11 @@ class Recognizer:
             batches.append(self._batch(network, groups.pop(size), where))
 
         for index, line in lines:
-            if not isinstance(line, str) and has_ink(line):
-                seen = drawn(line)
-                size = self._size(seen)
-                groups[size][index] = seen
-                if len(groups[size]) == window.batch_size:
-                    send(size)
+            seen = drawn(line)
+            size = self._size(seen)
+            groups[size][index] = seen
+            if len(groups[size]) == window.batch_size:
+                send(size)
         sizes = list(groups)
         if not window.batches:  # of the first look like lengths are searched together
             sizes.sort(key=lambda size: size[1])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from penname.commands.common import MODEL, check_outputs, model_flag, say
 from penname.errors import OptionError
 from penname.files import open_text
-from penname.options import add_flags, from_flags, to_json
+from penname.options import add_flags, from_flags, to_flags
 
 if TYPE_CHECKING:
     import argparse
@@ -137,13 +137,10 @@ def _write_page(audit: Audit, arguments: argparse.Namespace) -> None:
     shown = {finding.order for finding in audit.findings[:LINES]}
     numbered = enumerate(_lines(arguments))
     pictures = {order: line.image for order, line in numbered if order in shown}
-    columns = from_flags(SourceOptions, arguments)
-    given = [
-        f"--{name.replace('_', '-')}={value}" for name, value in to_json(columns).items() if value
-    ]
-    apply = ["penname", "audit", "--data", *map(str, arguments.data), *given]
+    data = list(map(str, arguments.data))
+    apply = ["penname", "audit", "--data", *data, *to_flags(from_flags(SourceOptions, arguments))]
     apply += ["--apply", "reviewed.csv", "--out", "corrected.parquet"]
-    page = audit_page(audit, " ".join(map(str, arguments.data)), shlex.join(apply), pictures)
+    page = audit_page(audit, " ".join(data), shlex.join(apply), pictures)
     with open_text(arguments.html) as stream:
         stream.write(page)
 

@@ -93,13 +93,12 @@ def _recognised(path: Path, options: SourceOptions) -> list[Source]:
         raise GroundTruthError(f"{path} is a pack already; give what it was made from")
     if tables := _names_tables(path, options):
         return tables
-    names = [name for _, names in visible_files(path) for name in names]
-    if any(name.endswith(".gt.txt") for name in names):
+    if any(name.endswith(".gt.txt") for _, names in visible_files(path) for name in names):
         return [LineFolder(path)]
     if files := _visible(path):
         parts = [_file(file, options) for file in files]
         return [TableFolder(tuple(parts))] if len(parts) > 1 else parts
-    if any(map(_is_image, names)):
+    if any(_is_image(name) for _, names in visible_files(path) for name in names):
         return [LineFolder(path)]
     raise GroundTruthError(
         f"{path}: no ground truth recognised; give the Kaggle names folder, a CSV, TSV or JSONL "

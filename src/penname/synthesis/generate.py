@@ -6,6 +6,7 @@ workers or on the order in which they finish.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -94,6 +95,7 @@ def _chunks(options: SynthOptions, data: Path, kit: Kit, spec: ImageSpec) -> Ite
 def _start(data: Path, options: SynthOptions) -> None:
     global _kit
     follow_parent()
+    logging.getLogger("penname").setLevel(logging.ERROR)  # the parent has said what is left out
     _kit = Kit(data, options.flatten, options.text)
 
 

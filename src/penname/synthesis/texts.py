@@ -48,15 +48,15 @@ class Texts:
             LexiconError: when it cannot be read, or holds no name of the alphabet.
         """
         names = read_names(path)
-        rows = [(n, c) for n, c in names.items() if len(n) <= LONGEST and not NAMES.missing(n)]
-        if not rows:
+        kept = {n: c for n, c in names.items() if len(n) <= LONGEST and not NAMES.missing(n)}
+        if not kept:
             raise LexiconError(f"{path}: no name made of {NAMES.characters!r}")
-        if lost := [name for name in names if len(name) > LONGEST or NAMES.missing(name)]:
+        if lost := [name for name in names if name not in kept]:
             logger.warning(
                 "%s: %d of %d names left out, such as %r: longer than %d or not of %r alone",
                 *(path, len(lost), len(names), lost[0], LONGEST, NAMES.characters),
             )
-        return cls([name for name, _ in rows], np.array([count for _, count in rows]), flatten)
+        return cls(list(kept), np.array(list(kept.values())), flatten)
 
     def pick(self, rng: np.random.Generator, invented: float) -> str:
         """Return a name; a share `invented` is in no list, some others are joined to compounds.

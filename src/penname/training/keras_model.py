@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +32,7 @@ from penname.training.model import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from penname.training.keras_modules import Shape
     from penname.training.keras_options import KerasOptions
@@ -200,7 +200,7 @@ def import_keras(path: Path, alphabet: Alphabet, out: Path, options: KerasOption
     out.mkdir(parents=True, exist_ok=True)
     with work_folder(out, "import") as partial:
         folder = ModelFolder(
-            path=Path(partial),
+            path=partial,
             name=out.resolve().name,
             alphabet=alphabet,
             image=spec,

@@ -129,6 +129,13 @@ def factors(convolution: nn.Module, rank: int) -> tuple[nn.Conv2d, nn.Conv2d]:
     return vertical, nn.Conv2d(rank, outputs, (1, 3), padding=(0, 1), bias=False)
 
 
+def keep_statistics(network: nn.Module) -> None:
+    """Let batch norm in a network in training mode use and keep the statistics that it has."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
 def freeze(network: nn.Module, parts: str) -> None:
     """Let parts of a network in training mode stay as they are, batch norm in them too.
 
@@ -143,10 +150,7 @@ def freeze(network: nn.Module, parts: str) -> None:
     for name in filter(None, parts.split(",")):
         if name not in known:
             raise OptionError(f"freeze: no part {name!r}; its parts are {', '.join(known)}")
-        known[name].requires_grad_(requires_grad=False)
-        for module in known[name].modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+        keep_statistics(known[name].requires_grad_(requires_grad=False))
     if not any(weight.requires_grad for weight in network.parameters()):
         raise OptionError(f"freeze is {parts!r}, which leaves nothing to train")
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import random
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx
@@ -36,6 +35,7 @@ from penname.training.graph import halve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -60,7 +60,7 @@ def quantise(folder: ModelFolder, pictures: Iterable[Input]) -> float:
     if not folder.float_onnx.exists():
         shutil.copyfile(folder.onnx, folder.float_onnx)
     with work_folder(folder.path, "quantise") as temporary:
-        made = Path(temporary) / "model.onnx"
+        made = temporary / "model.onnx"
         _quantised(folder.float_onnx, made, [folder.canvas(line) for line in lines])
         made.replace(folder.onnx)
     folder.save()

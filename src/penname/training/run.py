@@ -33,7 +33,15 @@ from penname.training.cuda_graphs import Pass, Size, record
 from penname.training.data import Batch, Lines, Resident, in_order, loaded, most_ink, plan
 from penname.training.device import arithmetic, autocast, find_device, on_device
 from penname.training.loss import batch_loss, column_loss, frame_loss
-from penname.training.model import SHAPES, STRIDE, as_ink, freeze, parameters, pixels_a_step
+from penname.training.model import (
+    SHAPES,
+    STRIDE,
+    as_ink,
+    freeze,
+    keep_statistics,
+    parameters,
+    pixels_a_step,
+)
 from penname.training.options import TrainOptions
 from penname.training.start import begin
 from penname.training.teacher import Columns, Teacher
@@ -216,9 +224,8 @@ class Run:
         """
         self.network.train()
         freeze(self.network, self.options.freeze)
-        for module in self.network.modules() if self.options.height_step else ():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+        if self.options.height_step:
+            keep_statistics(self.network)
 
     def _seed_step(self) -> None:
         seed = _seed(self.options.seed, 2, self.state.step)
