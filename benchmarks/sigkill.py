@@ -153,7 +153,7 @@ def compare(folder: Path, kills: int, seed: int, *, full: bool, epochs: int) -> 
         "sigterm_exit_code": code,
         "compared": sorted(expected),
         "identical": found == expected,
-        "left_over": sorted(path.name for path in killed.glob(".*")),
+        "left_over": sorted(path.name for path in killed.glob(".*.partial")),
         "steps": total,
     }
 

@@ -125,6 +125,7 @@ PACKAGES = {  # what may be imported from elsewhere, and by whom: a module or al
     "pyarrow": {"inputs", "ground_truth", "synthesis"},
     "torch": {"training"},
     "safetensors": {"training"},
+    "filelock": {"training.loop"},
     "tqdm": {"training", "ground_truth"},
     "yaml": {"training.sweep"},
 }

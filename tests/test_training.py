@@ -30,7 +30,7 @@ from penname.line_image import ImageSpec, line_image
 from penname.training import checkpoint, device, model
 from penname.training import run as run_module
 from penname.training.export import load_best
-from penname.training.loop import train
+from penname.training.loop import alone, train
 from penname.training.model import as_ink
 from penname.training.options import TrainOptions, seconds
 from penname.training.progress import Progress
@@ -219,6 +219,15 @@ def test_a_checkpoint_is_not_written_over_by_a_new_run(pack: Path, tmp_path: Pat
     train([pack], tmp_path, options(epochs=1))
     with pytest.raises(TrainingError, match=r"step-00000004.*--resume"):
         train([pack], tmp_path, options(epochs=1))
+
+
+def test_another_run_in_the_same_folder_is_refused(pack: Path, tmp_path: Path) -> None:
+    assert not train([pack], tmp_path, options(time_limit="6s"), clock=ticking()).finished
+    left = outcome(tmp_path)
+    with alone(tmp_path), pytest.raises(TrainingError, match=f"at work in {tmp_path}; choose"):
+        train([pack], tmp_path, options(), resume=True)
+    assert outcome(tmp_path) == left
+    assert train([pack], tmp_path, options(), resume=True).finished
 
 
 def test_a_new_run_takes_nothing_from_one_that_was_killed_before_it_saved(

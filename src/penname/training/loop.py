@@ -14,6 +14,8 @@ import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from penname.errors import TrainingError
 from penname.ground_truth.pack_folder import Pack
 from penname.training import checkpoint
@@ -47,8 +49,8 @@ def train(
     with `resume=True` to go on. The returned state says whether it `finished`.
 
     Raises:
-        TrainingError: nothing to train on, a checkpoint in the way or of another run, or several
-            steps in a row without a finite loss.
+        TrainingError: nothing to train on, a checkpoint in the way or of another run, another run
+            at work in `out`, or several steps in a row without a finite loss.
         PackError: a pack is missing or damaged.
     """
     started = clock()
@@ -56,18 +58,26 @@ def train(
     if newest and not resume:
         raise TrainingError(f"{newest} exists; go on with --resume or choose another --out")
     run = Run([Pack.open(path) for path in packs], out, options, start, teacher)
-    if resume and not newest:
-        log.info("%s has no checkpoint yet: beginning", out)
-    if not newest:  # a run that was killed before its first checkpoint may have left its best
-        for left in (out / "best" / "training.json", out / METRICS):
-            left.unlink(missing_ok=True)
-    else:
-        run.resume(newest)
+    with alone(out):
+        if newest:
+            run.resume(newest)
+        else:
+            if resume:
+                log.info("%s has no checkpoint yet: beginning", out)
+            # A run that was killed before its first checkpoint may have left its best.
+            for left in (out / "best" / "training.json", out / METRICS):
+                left.unlink(missing_ok=True)
         if run.state.finished:
             log.info("%s is finished", out)
-            return run.state
-    log.info("%s", run.introduction())
-    before = run.state.seconds
+        else:
+            log.info("%s", run.introduction())
+            _go_on(run, started, clock)
+    return run.state
+
+
+def _go_on(run: Run, started: float, clock: Callable[[], float]) -> None:
+    """Take the steps that are left, or those until the run is told to stop."""
+    out, options, before = run.out, run.options, run.state.seconds
     deadline, save_every = started + seconds(options.time_limit), seconds(options.save_every)
     next_save = started + save_every
     with stop_signals() as stopped, Progress(out, options.epochs, run.state.step) as progress:
@@ -83,13 +93,27 @@ def train(
                     if stopped or now >= deadline:
                         run.save()
                         log.info("stopped at step %d; go on with --resume", run.state.step)
-                        return run.state
+                        return
                     if now >= next_save:
                         run.save()
                         next_save = clock() + save_every
             run.end_epoch(progress)
         run.save()
-    return run.state
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder until this one is through or dead, however it dies.
+
+    Raises:
+        TrainingError: when another run is at work in it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", blocking=False):
+            yield
+    except Timeout:
+        raise TrainingError(f"another run is at work in {out}; choose another --out") from None
 
 
 @contextmanager
