@@ -345,6 +345,7 @@ def test_a_cut_file_of_pages_yields_those_before_the_cut(tmp_path: Path, whole: 
         (b"just some text", "not an image in a format read here"),
         (saved(drawing(), "PNG")[:60], "cannot read the image"),
         (saved(drawing(), "JPEG")[:200], "cannot read the image"),
+        (saved(drawing(), "TIFF", save_all=True, append_images=[drawing()]), "^it has 2 pages"),
         (Image.new("L", (3, 40)), "3 x 40 pixels; at least 4 a side"),
         (Image.new("L", (4_001, 4)), "4001 x 4 pixels, one side over 1,000 times the other"),
         (saved(Image.new("1", (12_000, 5_000)), "PNG"), "12000 x 5000 pixels, over the limit"),

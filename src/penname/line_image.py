@@ -114,7 +114,7 @@ def decode(source: Source) -> Grey:
     Colour, palettes, CMYK, transparency, 16-bit and float values and EXIF rotation are resolved.
 
     Raises:
-        ImageError: when it cannot be read, is too small or too large.
+        ImageError: when it cannot be read, is too small or too large, or has several pages.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -123,6 +123,8 @@ def decode(source: Source) -> Grey:
         if isinstance(file, Image.Image):
             return _grey_picture(file)
         with _opened(file) as picture:
+            if picture.format == "TIFF" and (count := _count_pages(picture)) > 1:
+                raise ImageError(f"it has {count} pages; give each as a picture of its own")
             picture.draft("L", picture.size)  # a JPEG then decodes its luma only
             return _grey_picture(picture)
     except ImageError:
