@@ -12,7 +12,7 @@ import pytest
 from penname.alphabet import Alphabet
 from penname.bigrams import Bigrams
 from penname.errors import LexiconError, ModelError
-from penname.language import ORDER, WORDS, Language, build_language
+from penname.language import MOST, ORDER, WORDS, Language, build_language
 from penname.lexicon import Lexicon
 
 if TYPE_CHECKING:
@@ -109,6 +109,20 @@ def test_names_that_cannot_be_written_are_left_out() -> None:
     np.testing.assert_array_equal(Language.build(names, AB).log_prob(some), expected)
     with pytest.raises(LexiconError, match="can write none"):
         Language.build({"CAB": 1}, AB)
+
+
+def test_the_largest_alphabet_and_one_too_large() -> None:
+    """Of one more, the numbers of two strings of ORDER symbols could be the same."""
+    most = "".join(chr(0x4E00 + i) for i in range(MOST))
+    last = most[-1] * 9
+    alphabet = Alphabet(most)
+    language = Language.build({last: 5, most[:3]: 1}, alphabet)
+    some = language.log_prob([alphabet.encode(text) for text in (last, most[:3])])
+    probability = reference({last: 5, most[:3]: 1}, most)
+    assert np.exp(some) == pytest.approx([probability(last), probability(most[:3])])
+    assert (MOST + 4) ** ORDER > 2**63 > (MOST + 3) ** ORDER
+    with pytest.raises(LexiconError, match=r"has 1,446 characters; a language takes 1,445"):
+        Language.build({last: 5}, Alphabet(most + "A"))
 
 
 @pytest.mark.parametrize("size", [2, 200])

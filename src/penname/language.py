@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ORDER = 6
+MOST = 1445  # characters of an alphabet of which a string of ORDER symbols is a number of 63 bits
 WORDS = 0.5  # weight of the words in the mixture
 
 
@@ -81,6 +82,9 @@ class Language:
         grams: every string of up to ORDER symbols in the list, sorted, and how often it comes.
         strict: whether the words alone can be written.
         bigrams: how probable the words within a text are, where that is known.
+
+    Raises:
+        LexiconError: when the alphabet has more than `MOST` characters.
     """
 
     def __init__(
@@ -94,7 +98,7 @@ class Language:
         self.words, self.strict, self.bigrams = words, strict, bigrams
         self.alphabet = words.alphabet
         self.end = words.end
-        self._base = words.base
+        self._base = _base(words)
         self._grams, self._gram_counts = grams
         contexts = self._grams // self._base
         begins = np.flatnonzero(np.diff(contexts, prepend=-1))
@@ -110,7 +114,7 @@ class Language:
         """Return the language of names with counts; those the alphabet cannot write are left out.
 
         Raises:
-            LexiconError: when none is left.
+            LexiconError: when none is left, or the alphabet is too large.
         """
         writable = written(names, alphabet)
         if not writable:
@@ -118,7 +122,7 @@ class Language:
         symbols = _symbols([alphabet.encode(name) for name in writable], len(alphabet) + 1)
         counts = np.array(list(writable.values()), dtype=np.int64)
         words = Lexicon.build(writable, alphabet)
-        return cls(words, _count_grams(symbols, counts, words.base), bigrams=bigrams)
+        return cls(words, _count_grams(symbols, counts, _base(words)), bigrams=bigrams)
 
     @classmethod
     def uniform(cls, words: Lexicon) -> Language:
@@ -246,6 +250,15 @@ def build_language(
 def _entries(arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return sorted keys and their counts from a file."""
     return np.cumsum(arrays[name], dtype=np.int64), arrays[f"{name}_counts"].astype(np.int64)
+
+
+def _base(words: Lexicon) -> int:
+    """Return the base in which strings of up to ORDER symbols are numbers of 63 bits."""
+    if len(words.alphabet) > MOST:
+        raise LexiconError(
+            f"the alphabet has {len(words.alphabet):,} characters; a language takes {MOST:,}"
+        )
+    return words.base
 
 
 def _small(array: np.ndarray) -> np.ndarray:
