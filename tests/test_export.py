@@ -15,7 +15,7 @@ from test_model import lively
 from penname.alphabet import Alphabet
 from penname.beam import DecodingOptions
 from penname.cli import main
-from penname.errors import GroundTruthError, ModelError, OptionError, TrainingError
+from penname.errors import ModelError, OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.language import Language
 from penname.line_image import ImageSpec
@@ -190,7 +190,7 @@ def test_large_weights_are_stored_in_half_precision(tmp_path: Path) -> None:
 
 
 def test_language_and_calibration_are_exported_with_the_network_or_not_at_all(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trained(tmp_path, "names")
     names = tmp_path / "names.csv"
@@ -219,9 +219,11 @@ def test_language_and_calibration_are_exported_with_the_network_or_not_at_all(
     with pytest.raises(OptionError, match=r"options of decoding .* needs a --language"):
         export_model(tmp_path / "run", tmp_path / "greedy", "mine", decoding=decoding)
     before = (folder.path / "model.json").read_bytes()
-    (tmp_path / "truth.csv").write_text("file,text\nnone.png,A\n")
-    with pytest.raises(GroundTruthError, match="too few to calibrate"):
-        export_model(tmp_path / "run", folder.path, "other", calibration=[tmp_path / "truth.csv"])
+    (tmp_path / "truth.csv").write_text("scan,who\nnone.png,A\n")
+    flags = ["export", "--checkpoint", str(tmp_path / "run"), "--out", str(folder.path)]
+    flags += ["--name", "other", "--calibrate", str(tmp_path / "truth.csv")]
+    assert main([*flags, "--image-column", "scan", "--text-column", "who"]) == 1
+    assert "too few to calibrate" in capsys.readouterr().err
     assert (folder.path / "model.json").read_bytes() == before
     export_model(tmp_path / "run", folder.path, "plain")
     assert {file.name for file in folder.path.iterdir()} == {"model.onnx", "model.json"}
@@ -279,6 +281,9 @@ def test_the_network_of_another_model_is_given_to_read_first(tmp_path: Path) -> 
     folder = ModelFolder.load(tmp_path / "model")
     assert folder.fast == Fast("other", other.created, height_step=0)
     assert folder.fast_onnx.read_bytes() == other.onnx.read_bytes() != folder.onnx.read_bytes()
+    again = export_model(tmp_path / "run", tmp_path / "n", "n", language=names, fast=folder.path)
+    assert again.fast == folder.fast  # of two networks the fast one
+    assert again.fast_onnx.read_bytes() == other.onnx.read_bytes()
     for change, message in (
         ({"alphabet": Alphabet("AB")}, r"other: its alphabet is 'AB', not .ABCDEF.*; only a model"),
         ({"image": replace(other.image, slack=1.2)}, "slack=1.2.*and mine .*; pack both alike"),

@@ -146,9 +146,12 @@ def test_a_folder_that_cannot_be_calibrated_stays_as_it_is_and_so_do_included_mo
     shutil.copytree(model.path, tmp_path / "bars")
     (tmp_path / "bars" / "card.md").write_text("mine")
     before = {file.name: file.read_bytes() for file in (tmp_path / "bars").iterdir()}
-    (tmp_path / "truth.csv").write_text(f"file,text\n{NAMES / 'VALIDATION_0330.jpg'},PAUL\n")
+    (tmp_path / "truth.csv").write_text(f"scan,who\n{NAMES / 'VALIDATION_0330.jpg'},PAUL\n")
     words = ["quantise", str(tmp_path / "bars"), "--pictures", str(NAMES)]
-    assert main([*words, "--calibrate", str(tmp_path / "truth.csv")]) == 1
+    calibrated = [*words, "--calibrate", str(tmp_path / "truth.csv")]
+    assert main(calibrated) == 1
+    assert "truth.csv: no column" in capsys.readouterr().err
+    assert main([*calibrated, "--image-column", "scan", "--text-column", "who"]) == 1
     assert "too few to calibrate on" in capsys.readouterr().err
     assert {file.name: file.read_bytes() for file in (tmp_path / "bars").iterdir()} == before
     assert main(words) == 0

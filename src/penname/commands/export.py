@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def flags(sub: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    from penname.ground_truth.sources import SourceOptions
+
     sub.add_argument(
         "--checkpoint", type=Path, required=True, metavar="DIR", help="the --out of a training run"
     )
@@ -39,7 +41,8 @@ def flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--fast",
         metavar="MODEL",
-        help="let the network of this faster model read first, and this one what that doubts",
+        help="let the network of this faster model (of two, the fast one) read first, and this one "
+        "what that doubts",
     )
     sub.add_argument(
         "--calibrate",
@@ -49,11 +52,13 @@ def flags(sub: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="ground truth that was not trained on, to calibrate the confidence",
     )
+    add_flags(sub, SourceOptions, title="columns of --calibrate")
     add_flags(sub, DecodingOptions, title="decoding, with a --language")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from penname.ground_truth.sources import SourceOptions
     from penname.training.export import export_model
 
     folder = export_model(
@@ -66,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         second=arguments.second,
         fast=arguments.fast,
         calibration=arguments.calibrate,
+        columns=from_flags(SourceOptions, arguments),
     )
     print(folder.path)
     return 0

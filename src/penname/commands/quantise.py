@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penname.commands.common import change_flags, say
+from penname.options import add_flags, from_flags
 
 if TYPE_CHECKING:
     import argparse
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 def flags(sub: argparse.ArgumentParser) -> None:
     """Declare the flags."""
+    from penname.ground_truth.sources import SourceOptions
+
     change_flags(sub)
     sub.add_argument(
         "--calibrate",
@@ -21,6 +24,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="ground truth that was not trained on, to calibrate the confidence again",
     )
+    add_flags(sub, SourceOptions, title="columns of --calibrate")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,10 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
     from penname.training.export import changed
     from penname.training.quantise import quantise
 
+    columns = from_flags(SourceOptions, arguments)
     with changed(arguments.model) as folder:
         agreement = quantise(folder, expand(arguments.pictures))
         say(f"{agreement:.1%} of the pictures read as before, greedily")
         if arguments.calibrate:
-            calibrate(folder, read_sources(arguments.calibrate, SourceOptions()))
+            calibrate(folder, read_sources(arguments.calibrate, columns))
     print(arguments.model)
     return 0

@@ -37,6 +37,8 @@ KEPT = ("options", "parameters", "lines", "packs", "from", "teacher", "scores")
 # Of a model folder, in the order in which they take their places.
 FILES = ("model.onnx", "fast.onnx", "second.onnx", "float.onnx", "language.npz", "model.json")
 
+COLUMNS = SourceOptions()
+
 
 def export_model(
     run: Path,
@@ -49,6 +51,7 @@ def export_model(
     second: str | Path | None = None,
     fast: str | Path | None = None,
     calibration: Sequence[Path] = (),
+    columns: SourceOptions = COLUMNS,
 ) -> ModelFolder:
     """Write the best weights of a training run to the model folder `out`.
 
@@ -62,9 +65,10 @@ def export_model(
         decoding: how texts are found with the language; None is the usual way.
         second: a model whose network looks again at what is doubtful, the second one where that
             model has two; it needs a language.
-        fast: a model whose network reads first, and leaves this one what it doubts; it needs a
-            language.
+        fast: a model whose network reads first, and leaves this one what it doubts, the fast one
+            where that model has two; it needs a language.
         calibration: ground truth that was not trained on, to calibrate the confidence.
+        columns: which columns of it hold what.
 
     Raises:
         OptionError: another network or other decoding than the usual without a language, or running
@@ -95,7 +99,7 @@ def export_model(
                 folder = with_fast(folder, ModelFolder.load(fast))
             folder.save()
         if calibration:
-            folder = calibrate(folder, read_sources(calibration, SourceOptions()))
+            folder = calibrate(folder, read_sources(calibration, columns))
         return move_into(folder, out)
 
 
@@ -132,8 +136,9 @@ def with_fast(folder: ModelFolder, other: ModelFolder) -> ModelFolder:
         raise ModelError(
             f"{other.path} reads {other.image}, and {folder.name} {folder.image}; pack both alike"
         )
-    shutil.copyfile(other.onnx, folder.fast_onnx)
-    return replace(folder, fast=Fast(other.name, other.created, other.height_step))
+    shutil.copyfile(other.fast_onnx if other.fast else other.onnx, folder.fast_onnx)
+    fast = other.fast or Fast(other.name, other.created, other.height_step)
+    return replace(folder, fast=fast)
 
 
 def _check_frames(folder: ModelFolder, other: ModelFolder) -> None:

@@ -41,7 +41,7 @@ class TrainOptions:
     schedule: str = option(
         "onecycle", "learning rate over the run", choices=("onecycle", "constant")
     )
-    warmup: float = option(0.1, "part of the run in which the rate rises; then it falls")
+    warmup: float = option(0.1, "part of a onecycle run in which the rate rises; then it falls")
     weight_decay: float = option(0.01, "AdamW weight decay")
     clip: float = option(5.0, "largest gradient norm; longer gradients are scaled down")
     ema: float = option(0.999, "decay of the averaged weights that are scored and exported")
