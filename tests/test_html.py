@@ -103,8 +103,7 @@ def _predictions_page() -> str:
             (_png(), Prediction("lea.png", "L<A", 0.87, doubtful, (Alternative(EVIL, 0.1),))),
             (_png(50), Prediction(EVIL, EVIL, 1.0, doubtful, reason=f"look {EVIL}")),
             (b"junk", Prediction("junk.png", "", 0.0, error=f"cannot read: {EVIL}")),
-        ],
-        title=f"names {EVIL}",
+        ]
     )
 
 

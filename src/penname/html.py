@@ -102,12 +102,11 @@ def shown(character: str) -> str:
     return {"": "nothing", " ": "space"}.get(character, character)
 
 
-def predictions_page(rows: Sequence[tuple[Source, Prediction]], title: str = "Predictions") -> str:
+def predictions_page(rows: Sequence[tuple[Source, Prediction]]) -> str:
     """Return a page with each picture beside what was read in it, doubtful characters marked.
 
     Args:
         rows: pictures with their predictions; one that could not be read shows its error.
-        title: the heading.
     """
     unreadable = sum(bool(prediction.error) for _, prediction in rows)
     legend = (
@@ -116,7 +115,7 @@ def predictions_page(rows: Sequence[tuple[Source, Prediction]], title: str = "Pr
     )
     lines = "".join(_prediction(source, prediction) for source, prediction in rows)
     return page(
-        title,
+        "Predictions",
         f'<p class="faint">{_count(len(rows), "line")}, {unreadable} unreadable. {legend}</p>'
         f'<div class="card lines">{lines}</div>',
     )

@@ -22,6 +22,9 @@ from rapidfuzz.distance import Levenshtein
 
 from penname.alphabet import without_accents
 
+WITHIN = [0.025, 0.975]  # quantiles between which 95 % of what was drawn lies
+BINS = 10  # of lines of like confidence
+
 Sums = tuple[int, int]
 Measure = Callable[[str, str], Sums]
 
@@ -136,9 +139,8 @@ def bootstrap(
     *,
     seed: int,
     resamples: int = 1000,
-    level: float = 0.95,
 ) -> tuple[float, float]:
-    """Return the percentile interval (low, high) of a rate when its N lines are drawn anew.
+    """Return the 95 % percentile interval (low, high) of a rate when its N lines are drawn anew.
 
     Lines are the unit, so lines must be independent; many by one writer are less than that. Only
     how often each distinct (numerator, denominator) comes up matters, so the draw is a multinomial
@@ -149,7 +151,6 @@ def bootstrap(
         denominators: (N,) what each line adds below it.
         seed: of the draws; the same seed gives the same interval.
         resamples: number of draws of N lines.
-        level: share of the resampled rates inside the interval.
 
     See Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
@@ -166,7 +167,7 @@ def bootstrap(
         for start in range(0, resamples, block)
     ]  # (block, U) @ (U, 2) -> (block, 2)
     above, below = np.concatenate(sums).T
-    low, high = np.quantile(above / np.maximum(below, 1), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(above / np.maximum(below, 1), WITHIN)
     return float(low), float(high)
 
 
@@ -207,20 +208,20 @@ class Bin(NamedTuple):
 
 
 def reliability(
-    confidences: Sequence[float] | np.ndarray, correct: Sequence[int] | np.ndarray, bins: int = 10
+    confidences: Sequence[float] | np.ndarray, correct: Sequence[int] | np.ndarray
 ) -> list[Bin]:
-    """Return up to `bins` bins of about equal size, by rising confidence.
+    """Return up to `BINS` bins of about equal size, by rising confidence.
 
-    Lines of equal confidence share a bin, so the order of the lines does not matter.
+    Lines of equal confidence share a bin, so the order of the lines does not matter, and there are
+    fewer bins where many are equal.
 
     Args:
         confidences: (N,) 0..1.
         correct: (N,) 1 where the reading is exact, else 0.
-        bins: their number, less where many confidences are equal.
     """
     confidence, right = np.asarray(confidences, dtype=float), np.asarray(correct, dtype=float)
     rank = np.searchsorted(np.sort(confidence), confidence)  # (N,) lines with less confidence
-    number = rank * bins // max(len(rank), 1)
+    number = rank * BINS // max(len(rank), 1)
     return [
         Bin(float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum()))
         for inside in (number == i for i in np.unique(number))
@@ -289,5 +290,5 @@ def trust_intervals(
             for accuracy in accuracies
         ]
         drawn.append([np.abs(gaps).sum() / len(right), *coverages])
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    low, high = np.quantile(drawn, WITHIN, axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))

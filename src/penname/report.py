@@ -123,7 +123,7 @@ class Report:
     def table(self, *, slices: bool = False) -> str:
         """Return the scores, hard or all slices, and confusions as plain text for a terminal."""
         shown = self.slices if slices else self.hard
-        tables = ("\n".join(_aligned(rows)) for rows in self._tables(shown))
+        tables = map(aligned, self._tables(shown))
         return "\n\n".join([f"{self.model} on {self.data}: {self._summary()}", *tables])
 
     def write_predictions(self, path: str | Path) -> None:
@@ -188,10 +188,12 @@ def _thinned(curve: np.ndarray) -> np.ndarray:
     return np.asarray(curve[np.linspace(0, len(curve) - 1, CURVE).round().astype(int)])
 
 
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as plain text, their columns below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _markdown(rows: list[list[str]]) -> Iterator[str]:

@@ -146,13 +146,13 @@ def _write_page(audit: Audit, arguments: argparse.Namespace) -> None:
 
 
 def _print_table(audit: Audit) -> None:
+    from penname.report import aligned
+
     head = [["score", "text", "suggestion", "line", "reason"]]
     head += [
         [f"{x.score:.3f}", x.text, x.suggestion, x.row, x.reason] for x in audit.findings[:HEAD]
     ]
-    widths = [max(map(len, column)) for column in zip(*head, strict=True)]
-    for row in head:
-        print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+    print(aligned(head))
     say(
         f"{len(audit.findings):,} lines judged with {audit.model}, {len(audit.aside):,} set aside, "
         f"{len(audit.leaks):,} pictures nearly the same as one in another part"

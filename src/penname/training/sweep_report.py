@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from penname.html import page, percent, section, table
 from penname.options import to_json
+from penname.report import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -136,11 +137,7 @@ class SweepReport:
 
     def table(self) -> str:
         """Return the comparison as plain text for a terminal."""
-        rows = [[cell.lower() for cell in self._header()], *self._rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        return aligned([[cell.lower() for cell in self._header()], *self._rows()])
 
     def to_html(self) -> str:
         """Return the report as one self-contained page."""
