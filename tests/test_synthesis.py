@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 import zipfile
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +22,35 @@ from penname.errors import GroundTruthError, OptionError
 from penname.ground_truth.pack_folder import Pack
 from penname.line_image import ImageSpec, line_image
 from penname.options import from_json, to_json
-from penname.synthesis import Kit, SynthOptions, contact_sheet, render, synthesise
+from penname.synthesis import (
+    Kit,
+    SynthOptions,
+    contact_sheet,
+    generate,
+    look_names,
+    render,
+    synthesise,
+)
 from penname.synthesis.corpus import LATIN, Corpus
 from penname.synthesis.damage import RATES, Damage, Spot, damaged
 from penname.synthesis.fonts import WANTED, Fonts
 from penname.synthesis.glyphs import Glyphs
-from penname.synthesis.ink import Hand, places, stamped, with_thickness
+from penname.synthesis.ink import (
+    Hand,
+    base_row,
+    canvas_height,
+    places,
+    stamped,
+    warped,
+    with_thickness,
+)
 from penname.synthesis.look_names import Frame, place
 from penname.synthesis.marks import marks_of, spelled, writable
 from penname.synthesis.paper import Sheet
+from penname.synthesis.strokes import Strokes, Words, _leaned
 from penname.synthesis.texts import LONGEST, NAMES, Texts, as_written
 
+renders = import_module("penname.synthesis.render")  # the package has a function of that name
 CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 RECORDED = CAPITALS + CAPITALS.lower() + "0123456789"
 SOURCES = ("fonts", "glyphs", "strokes", "words")
@@ -456,3 +476,88 @@ def test_the_command_writes_a_pack_and_a_sheet(
     with Image.open(sheet) as page:
         assert page.size == (4 * 392, 12 * 76)
     assert "5 pictures" in capsys.readouterr().err
+
+
+def test_every_picture_of_a_pack_has_a_seed_of_its_own(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "CHUNK", 4)
+    options = SynthOptions(lines=8, workers=1)
+    synthesise(tmp_path / "pack", options, data)
+    kit = Kit(data)
+    made = [render(None, np.random.default_rng([0, i]), kit, options)[1] for i in range(8)]
+    assert Pack.open(tmp_path / "pack").texts == made
+    assert made[:4] != made[4:]
+
+
+def test_sources_are_drawn_by_their_weights(data: Path) -> None:
+    kit, options = Kit(data), SynthOptions(fonts=9, glyphs=1, strokes=0, words=0)
+    made = [render(None, np.random.default_rng(i), kit, options)[2] for i in range(100)]
+    assert 80 < made.count("fonts") < 98  # 90, give or take three standard deviations
+
+
+def test_a_name_is_damaged_and_then_gets_its_printed_label(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    frame = replace(look_names.FRAMES[0], decorate=lambda *_: done.append("print"))
+    monkeypatch.setattr(look_names, "a_frame", lambda *_: frame)
+    monkeypatch.setattr(renders, "damaged", lambda *_: done.append("damage"))
+    render(None, np.random.default_rng(0), Kit(data), SynthOptions())
+    assert done == ["damage", "print"]
+
+
+def test_writing_leans_to_the_right() -> None:
+    """Fonts, scanned letters and pens: the top lies further right than the foot."""
+    rng = np.random.default_rng(0)
+    hand = replace(Hand.drawn(rng), cap=30, slant=0.4, wobble=0.0, sizes=0.0, turn=0.0)
+    ink = np.zeros((canvas_height(30), 200), np.uint8)
+    ink[base_row(30) - 29 : base_row(30) + 1, 98:103] = 255
+    out = warped(ink, hand, rng)
+    rows = np.flatnonzero(out.max(axis=1) > 127)
+    top, foot = (np.average(np.arange(200), weights=out[row]) for row in (rows[2], rows[-3]))
+    assert 0.2 * (rows[-3] - rows[2]) < top - foot < 0.6 * (rows[-3] - rows[2])
+    upright = np.array([(0, 0), (0, 200)], np.float32)
+    top, foot = _leaned(upright, 0.2, 1.0, 0.3, 60.0)
+    assert 5 < top[0] - foot[0] < 25
+
+
+def _of_writers(path: Path, rows: list[tuple[str, str, list[list[int]]]]) -> Path:
+    texts, writers, strokes = zip(*rows, strict=True)
+    points = pa.array(strokes, pa.list_(pa.list_(pa.int16())))
+    pq.write_table(pa.table({"text": texts, "writer": writers, "strokes": points}), path)
+    return path
+
+
+def test_the_letters_of_a_name_are_one_writer_s(tmp_path: Path) -> None:
+    peak, dash = [[0, 200, 60, 0, 120, 200]], [[0, 200, 120, 200]]  # three points, and two
+    rows = [(c, "a", peak) for c in RECORDED] + [(c, "b", dash) for c in RECORDED]
+    strokes = Strokes(_of_writers(tmp_path / "strokes.parquet", rows))
+    kinds = set()
+    for i in range(20):
+        rng = np.random.default_rng(i)
+        own = strokes._owner("ABC", rng)
+        hand = replace(Hand.drawn(rng), slant=0.0)
+        points = {len(strokes._letter(c, own, hand, rng)[0]) for c in "ABC" * 3}
+        assert len(points) == 1
+        kinds |= points
+    assert kinds == {2, 3}
+
+
+def test_the_words_of_a_line_are_one_writer_s(tmp_path: Path) -> None:
+    peak = [[0, 200, 60, 0, 120, 200]]
+    texts = ["aa", "ab", "ac", "BA", "BB", "BC"]
+    rows = [(text, "lower" if text.islower() else "upper", peak) for text in texts]
+    words = Words(_of_writers(tmp_path / "words.parquet", rows))
+    lines = []
+    for i in range(10):
+        rng = np.random.default_rng(i)
+        lines.append(words.write_line(9, Hand.of_line(rng), 4000, rng)[1].replace(" ", ""))
+    assert all(line.islower() or line.isupper() for line in lines)
+    assert len({line.islower() for line in lines}) == 2
+
+
+def test_a_corpus_may_be_decomposed(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text(unicodedata.normalize("NFD", "été à Düren\n"), "utf-8")
+    corpus = Corpus.load(tmp_path / "t.txt", 0.5)
+    assert "été à Düren" in {corpus.pick(np.random.default_rng(i)) for i in range(40)}

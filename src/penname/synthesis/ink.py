@@ -169,8 +169,9 @@ def warped(ink: Ink, hand: Hand, rng: np.random.Generator) -> Ink:
     grow = 1 + rng.normal(0, hand.sizes, strips + 1)
     lean = hand.slant + rng.normal(0, 0.06, strips + 1)
     lean[[0, -1]] = hand.slant
-    top = np.stack((x - lean * base * -1, base - base * grow - y), axis=1)
-    foot = np.stack((x - lean * (height - base), base + (height - base) * grow - y), axis=1)
+    # Where in the ink the corners of the strips come from, so those that are to go right lie left.
+    top = np.stack((x - lean * base, base - base * grow - y), axis=1)
+    foot = np.stack((x + lean * (height - base), base + (height - base) * grow - y), axis=1)
     mesh = [
         ((int(x[i]), 0, int(x[i + 1]), height), (*top[i], *foot[i], *foot[i + 1], *top[i + 1]))
         for i in range(strips)
