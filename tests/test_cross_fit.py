@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import bar_model, bars
+from conftest import BARS, bar_model, bars
 from PIL import Image
 
 from penname.audit import judge, rank
 from penname.errors import OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack
 from penname.ground_truth.sources import GroundTruth
+from penname.model_folder import ModelFolder
 from penname.recognizer import Recognizer
 from penname.training import cross_fit as module
 from penname.training import model
-from penname.training.cross_fit import cross_fit, fold_of
+from penname.training.cross_fit import FINE, _Plan, cross_fit, fold_of
+from penname.training.options import TrainOptions
+from penname.training.run import State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,3 +132,58 @@ def test_work_goes_on_fold_by_fold_and_is_of_one_data_set(
         list(cross_fit(lambda: relabelled, tmp_path, 3, epochs=2))
     with pytest.raises(OptionError, match="at least 2"):
         list(cross_fit(lines, tmp_path / "one", 1, epochs=2))
+
+
+def trained_on(folder: Path) -> Path:
+    """Return a model folder that says of which preset it is."""
+    model = bar_model(folder)
+    replace(model, training={"options": {"preset": "names"}}).save()
+    return folder
+
+
+def test_from_a_model_folds_are_packed_and_trained_as_it_needs(tmp_path: Path) -> None:
+    start = trained_on(tmp_path / "bars")
+    plan = _Plan.of(lines(), 3, str(start), None)
+    assert plan.start
+    assert plan.start.checksum() == ModelFolder.load(start).checksum()
+    assert plan.spec == plan.start.image
+    assert plan.training == TrainOptions(epochs=3, preset="names", learning_rate=FINE)
+    assert (plan.packing.alphabet, plan.packing.validation) == (BARS.characters, 0.0)
+
+
+def test_markers_are_no_part_of_the_alphabet() -> None:
+    marked = [replace(lines()[0], text="Unreadable"), *lines()]
+    assert "U" not in str(_Plan.of(marked, 1, None, None).packing.alphabet)
+
+
+def test_the_start_and_the_texts_of_the_other_folds_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, given = trained_on(tmp_path / "bars"), []
+
+    def begun(_packs: Any, _out: Any, _options: Any, **more: Any) -> State:
+        given.append(more["start"].checksum())
+        return State(finished=True)
+
+    def exported(_run: Any, _out: Any, _name: str, *, language: Path) -> None:
+        given.append(language.read_text())
+
+    monkeypatch.setattr(module, "train", begun)
+    monkeypatch.setattr(module, "export_model", exported)
+    next(cross_fit(lines, tmp_path / "work", 2, epochs=1, start=str(start)))
+    assert given[0] == ModelFolder.load(start).checksum()
+    assert given[1].startswith("name,count\n")
+
+
+@pytest.mark.parametrize("changed", ["start", "picture"])
+def test_work_is_of_its_start_and_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    monkeypatch.setattr(module, "_train", lambda *_: None)
+    list(cross_fit(lines, tmp_path / "work", 2, epochs=1))
+    start = str(trained_on(tmp_path / "bars")) if changed == "start" else None
+    other = lines()
+    if changed == "picture":
+        other[0] = replace(other[0], image=other[1].image)
+    with pytest.raises(TrainingError, match="choose another --work"):
+        list(cross_fit(lambda: other, tmp_path / "work", 2, epochs=1, start=start))

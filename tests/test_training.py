@@ -28,6 +28,7 @@ from penname.errors import OptionError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec, line_image
 from penname.training import checkpoint, device, model
+from penname.training import loop as loop_module
 from penname.training import run as run_module
 from penname.training.export import load_best
 from penname.training.loop import alone, train
@@ -230,6 +231,40 @@ def test_another_run_in_the_same_folder_is_refused(pack: Path, tmp_path: Path) -
     assert train([pack], tmp_path, options(), resume=True).finished
 
 
+def test_a_run_that_ended_while_another_began_is_not_written_over(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(packs: Sequence[Pack], out: Path, *rest: Any) -> Run:
+        monkeypatch.setattr(loop_module, "Run", Run)
+        train([pack], out, options(epochs=1))
+        return Run(packs, out, *rest)
+
+    monkeypatch.setattr(loop_module, "Run", slowly)
+    with pytest.raises(TrainingError, match=r"step-00000004 exists; go on with --resume"):
+        train([pack], tmp_path, options(seed=2))
+    assert checkpoint.read_state(tmp_path / "step-00000004")["options"]["seed"] == 1
+
+
+def test_a_signal_saves_when_nobody_reads_stderr(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where `tee` is stopped by the same Ctrl-C."""
+    step = Run.step
+
+    def interrupted(run: Run, batch: Any) -> None:
+        step(run, batch)
+        if run.state.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def broken(*_: Any) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(Run, "step", interrupted)
+    monkeypatch.setattr(os, "write", broken)
+    assert train([pack], tmp_path, options()).step == 2
+    assert checkpoint.latest(tmp_path) == tmp_path / "step-00000002"
+
+
 def test_a_new_run_takes_nothing_from_one_that_was_killed_before_it_saved(
     pack: Path, tmp_path: Path
 ) -> None:
@@ -285,6 +320,92 @@ def test_a_state_that_lacks_something_is_refused(pack: Path, tmp_path: Path, nam
     checkpoint.write_json(path / "state.json", state)
     with pytest.raises(TrainingError, match=rf"state\.json has no {name}"):
         train([pack], tmp_path, options(), resume=True)
+
+
+def test_going_on_with_another_image_spec_is_refused(tmp_path: Path) -> None:
+    folder = drawn(tmp_path / "pack")
+    stopped(folder, tmp_path / "out")
+    file = folder / "manifest.json"
+    file.write_text(file.read_text().replace('"max_width": 96', '"max_width": 128'))
+    with pytest.raises(TrainingError, match="its image is not that"):
+        train([folder], tmp_path / "out", options(), resume=True)
+
+
+def test_seconds_are_those_of_all_parts_of_a_run(pack: Path, tmp_path: Path) -> None:
+    made = options(time_limit="2s")
+    parts = [train([pack], tmp_path, made, resume=True, clock=ticking()) for _ in range(3)]
+    assert [state.seconds for state in parts] == [2, 4, 6]
+
+
+def test_a_run_is_saved_as_often_as_it_is_told(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that goes a second at each step and each save: every fourth step, and at the end."""
+    saved, save = [], Run.save
+
+    def noted(run: Run) -> None:
+        saved.append(run.state.step)
+        save(run)
+
+    monkeypatch.setattr(Run, "save", noted)
+    train([pack], tmp_path, options(save_every="3s"), clock=ticking())
+    assert saved == [3, 6, 9, 12, 12]
+
+
+def test_the_best_weights_are_replaced_whole(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run([Pack.open(pack)], tmp_path, options())
+    run.save_best({})
+    before = (tmp_path / "best" / "weights.safetensors").read_bytes()
+
+    def cut(_tensors: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise TrainingError("full")
+
+    monkeypatch.setattr(checkpoint, "save_tensors", cut)
+    with pytest.raises(TrainingError):
+        run.save_best({})
+    assert (tmp_path / "best" / "weights.safetensors").read_bytes() == before
+
+
+def test_order_augmentation_and_dropout_are_of_the_seed(pack: Path, tmp_path: Path) -> None:
+    one, two, again = (Run([Pack.open(pack)], tmp_path, options(seed=s)) for s in (1, 2, 1))
+    orders = [[batch.tolist() for batch in run.plan(0)] for run in (one, two, again)]
+    assert orders[0] == orders[2] != orders[1]
+    draws = []
+    for run in (one, two, again):
+        run._seed_step()
+        draws.append((torch.rand(4), torch.rand(4, generator=run.generator)))
+    assert all(map(torch.equal, draws[0], draws[2]))
+    assert not any(map(torch.equal, draws[0], draws[1]))
+
+
+def test_gradients_are_clipped_and_weights_decay_as_told(pack: Path, tmp_path: Path) -> None:
+    run = Run([Pack.open(pack)], tmp_path, options(clip=1e-3, weight_decay=0.3))
+    assert {group["weight_decay"] for group in run.optimizer.param_groups} == {0.3}
+    run.step(run.train.batch(run.plan(0)[0]))
+    norms = [w.grad.norm() for w in run.network.parameters() if w.grad is not None]
+    assert float(torch.stack(norms).norm()) == pytest.approx(1e-3, rel=0.01)
+
+
+def test_the_auxiliary_head_weighs_as_told(pack: Path, tmp_path: Path) -> None:
+    losses = []
+    for weight in (0.0, 0.2, 1.0):
+        changed = options(shortcut=weight, dropout=0.0, augment=0.0)
+        run = Run([Pack.open(pack)], tmp_path, changed)
+        losses.append(run._loss(run.train.batch(run.plan(0)[0]))[0].item())
+    assert losses[2] - losses[0] == pytest.approx(5 * (losses[1] - losses[0]), rel=1e-3)
+    assert losses[1] - losses[0] > 0.05 * losses[0]
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_lines(pack: Path, tmp_path: Path) -> None:
+    changed: dict[str, Any] = {"augment": 0.0, "dropout": 0.0, "shortcut": 0.0}
+    train([pack], tmp_path / "out", options(epochs=1, learning_rate=1e-9, **changed))
+    run = Run([Pack.open(pack)], tmp_path / "other", options(**changed))
+    lines = torch.cat([run._loss(run.train.batch(batch))[1] for batch in run.plan(0)])
+    assert len(lines) == 16
+    assert metrics(tmp_path / "out")[0]["loss"] == pytest.approx(float(lines.mean()), rel=1e-3)
 
 
 def tensors(run: Run) -> list[torch.Tensor]:

@@ -147,7 +147,8 @@ def _digest(lines: Iterable[GroundTruth], folds: int) -> str:
     for line in lines:
         fold = fold_of(line, folds)
         used.add(fold)
-        digest.update(json.dumps([line.row, line.text, fold]).encode())
+        picture = hashlib.blake2b(_content(line), digest_size=16).hexdigest()
+        digest.update(json.dumps([line.row, line.text, fold, picture]).encode())
     if len(used) < 2:
         raise TrainingError(
             "all lines are in one fold, as a writer's are, else those of one picture; give lines "

@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -54,12 +54,10 @@ def train(
         PackError: a pack is missing or damaged.
     """
     started = clock()
-    newest = checkpoint.latest(out)
-    if newest and not resume:
-        raise TrainingError(f"{newest} exists; go on with --resume or choose another --out")
+    _newest(out, resume)  # what is in the way is said before packs are opened
     run = Run([Pack.open(path) for path in packs], out, options, start, teacher)
     with alone(out):
-        if newest:
+        if newest := _newest(out, resume):
             run.resume(newest)
         else:
             if resume:
@@ -73,6 +71,14 @@ def train(
             log.info("%s", run.introduction())
             _go_on(run, started, clock)
     return run.state
+
+
+def _newest(out: Path, resume: bool) -> Path | None:
+    """Return the newest checkpoint of a run that is to go on; of a new one, there is to be none."""
+    newest = checkpoint.latest(out)
+    if newest and not resume:
+        raise TrainingError(f"{newest} exists; go on with --resume or choose another --out")
+    return newest
 
 
 def _go_on(run: Run, started: float, clock: Callable[[], float]) -> None:
@@ -131,7 +137,8 @@ def stop_signals() -> Iterator[list[int]]:
         if seen and number == signal.SIGINT:
             raise KeyboardInterrupt
         seen.append(number)
-        os.write(2, b"stopping after this step\n")  # print may be what was interrupted
+        with suppress(OSError):  # of a stderr that nobody reads any more
+            os.write(2, b"stopping after this step\n")  # print may be what was interrupted
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
