@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,21 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-from penname.training.augment import _Draw, _grid, _rulings, _strokes, _windows, augment
+from penname.training import augment as module
+from penname.training.augment import (
+    _Draw,
+    _grid,
+    _rulings,
+    _scanned,
+    _strokes,
+    _windows,
+    augment,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CPU = torch.device("cpu")
 
 
 def generator(seed: int) -> torch.Generator:
@@ -137,3 +153,38 @@ def test_strength_scales_the_geometry() -> None:
         centre = (out * rows).sum((1, 2, 3)) / out.sum((1, 2, 3))
         moved.append(centre.std().item())
     assert moved[1] > 1.2 * moved[0]  # blots and neighbours move it at any strength
+
+
+def test_every_kind_of_change_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = ["_neighbours", "_rulings", "_strokes", "_hidden", "_scanned"]
+    called = []
+
+    def noted(kind: str) -> Callable[..., Tensor]:
+        change: Callable[..., Tensor] = getattr(module, kind)
+
+        def changed(*given: Any) -> Tensor:
+            called.append(kind)
+            return change(*given)
+
+        return changed
+
+    for kind in kinds:
+        monkeypatch.setattr(module, kind, noted(kind))
+    augment(written(4), generator(0), 1.0)
+    assert called == kinds
+
+
+def test_waves_are_as_strong_as_told() -> None:
+    ink = torch.rand(5, 1, 16, 48, generator=generator(0))
+    still = _grid(ink, _Draw(generator(0), 5, ink.device), 1e-9)
+    kept = functional.grid_sample(ink, still, "bilinear", "zeros", True)
+    torch.testing.assert_close(kept, ink, rtol=0, atol=1e-4)
+
+
+def test_some_scans_are_grainy_and_some_blurred() -> None:
+    flat = _scanned(torch.full((2000, 1, 16, 16), 0.5), _Draw(generator(0), 2000, CPU))
+    assert 0.2 < (flat.std((1, 2, 3)) > 0.02).float().mean() < 0.4
+    edge = torch.zeros(2000, 1, 16, 16)
+    edge[..., 8:] = 1
+    blurred = _scanned(edge, _Draw(generator(0), 2000, CPU))
+    assert 0.15 < (blurred[:, 0, 8, 7] > 0.1).float().mean() < 0.6

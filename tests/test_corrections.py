@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,12 @@ def test_a_correction_that_is_the_text_is_no_change(tmp_path: Path) -> None:
     corrections = Corrections.read(reviewed(tmp_path, "1.png,MARC,,,MARC\n"))
     assert [line.text for line in corrections.apply(lines())] == ["ADA", "MARC", None, "EVA"]
     assert corrections.changed == 0
+
+
+def test_a_correction_finds_its_line_however_accents_are_encoded(tmp_path: Path) -> None:
+    corrections = Corrections.read(reviewed(tmp_path, "1.png,ZOÉ,,,ZOE\n"))
+    decomposed = replace(lines()[1], text=unicodedata.normalize("NFD", "ZOÉ"))
+    assert [line.text for line in corrections.apply([decomposed])] == ["ZOE"]
 
 
 def test_a_line_without_text_can_be_given_one(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from penname.line_image import ImageSpec
 from penname.model_folder import Fast, ModelFolder, Second
 from penname.recognizer import Recognizer
 from penname.training import export
-from penname.training.export import export_model, load_best
+from penname.training.export import FILES, export_model, load_best, with_fast, with_second
 from penname.training.graph import (
     LARGE,
     Exported,
@@ -270,6 +270,20 @@ def test_the_network_of_another_model_is_given_for_the_second_look(tmp_path: Pat
     export_model(tmp_path / "run", folder.path, "mine", language=names, second=second)
     export_model(tmp_path / "run", folder.path, "mine", language=names)
     assert not ModelFolder.load(folder.path).second_onnx.exists()
+
+
+def test_what_another_network_sees_is_kept_with_it(tmp_path: Path) -> None:
+    other, _ = beside(tmp_path)
+    (tmp_path / "mine").mkdir()
+    mine = replace(other, path=tmp_path / "mine")
+    fast = with_fast(mine, replace(other, height_step=16)).fast
+    assert fast
+    assert fast.height_step == 16
+    lower = replace(other, image=replace(other.image, height=48, writing=0.5))
+    second = with_second(mine, lower).second
+    assert second
+    assert (second.height, second.writing) == (48, 0.5)
+    assert FILES[-1] == "model.json"  # which is read first, and says what the others have to be
 
 
 def test_the_network_of_another_model_is_given_to_read_first(tmp_path: Path) -> None:

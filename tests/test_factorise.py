@@ -126,6 +126,24 @@ def test_the_factors_are_the_closest_on_what_comes_to_them() -> None:
     assert weighted == pytest.approx(float((values[16:] ** 2).sum()), rel=0.02)
 
 
+def test_the_factors_are_closest_where_batch_norm_makes_most_of_it() -> None:
+    torch.manual_seed(0)
+    whole, norm = model.Residual(32, 32).eval().first
+    assert isinstance(whole, torch.nn.Conv2d)
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    with torch.no_grad():
+        norm.weight.copy_(torch.logspace(0, -3, 32))
+    patches = torch.randn(4000, 96)
+    kernel = whole.weight.detach().permute(1, 2, 0, 3).reshape(96, 96)
+    down, across = module._factored(whole, norm, patches.T @ patches / 4000, 0.45)
+    found = down.weight.detach().reshape(16, 96).T
+    found = found @ across.weight.detach()[:, :, 0].permute(1, 0, 2).reshape(16, 96)
+    scale = norm.weight.detach().repeat_interleave(3)
+    left = ((patches @ (kernel - found)) * scale).square().sum()
+    values = torch.linalg.svdvals(patches @ (kernel * scale))
+    assert float(left) == pytest.approx(float(values[16:].square().sum()), rel=0.05)
+
+
 def test_second_moments_are_those_of_patches_above_each_other() -> None:
     torch.manual_seed(0)
     network = model.Reader(WIDE, 4, 0.0).eval()
@@ -153,7 +171,8 @@ def test_a_factorised_model_trains_resumes_exports_and_quantises(
     for name, value in read_weights(start.onnx).items():
         assert torch.equal(run.network.state_dict()[name], value), name
     assert train([pack], tmp_path / "on", OPTIONS, start=start, teacher=teacher).finished
-    assert train([pack], tmp_path / "on", OPTIONS, resume=True, start=start, teacher=teacher)
+    again = train([pack], tmp_path / "on", OPTIONS, resume=True, start=start, teacher=teacher)
+    assert again.finished
     trained = export_model(tmp_path / "on", tmp_path / "tuned", "tuned")
     shapes = {name: weight.shape for name, weight in weights_of(trained).items()}
     assert shapes == {name: weight.shape for name, weight in weights_of(start).items()}

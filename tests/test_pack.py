@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import pathlib
 import pickle
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from PIL import Image
 
 from penname.alphabet import Alphabet
 from penname.errors import GroundTruthError, OptionError, PackError
+from penname.ground_truth import pack_folder
 from penname.ground_truth.pack import PackOptions, PackReport, draw_split, write_pack
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.line_image import ImageSpec, decode, line_image
@@ -493,3 +496,49 @@ def test_progress_is_logged_where_there_is_no_terminal(
     source = table(tmp_path, names(3))
     write_pack([source], tmp_path / "pack", SERIAL, SPEC, progress=True)
     assert "packed 2 of about 3 lines" in caplog.text
+
+
+def test_a_line_without_a_group_keeps_its_split_wherever_it_stands(tmp_path: Path) -> None:
+    images = [{"bytes": png(i), "path": f"{i}.png"} for i in range(60)]
+    splits = []
+    for name, order in (("forth", 1), ("back", -1)):
+        table = pa.table({"image": images[::order], "text": names(60)})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+        half = replace(SERIAL, validation=0.5)
+        packed(tmp_path / f"{name}.parquet", tmp_path / name, half)
+        pack = Pack.open(tmp_path / name)
+        splits.append(dict(zip(pack.files, pack.splits, strict=True)))
+    assert splits[0] == splits[1]
+    assert 15 < list(splits[0].values()).count("validation") < 45
+
+
+def test_a_blank_picture_is_set_aside(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    Image.new("L", (80, 20), 255).save(stream, "PNG")
+    pictures = pa.table({"image": [png(0), stream.getvalue()], "text": ["A", "A"]})
+    pq.write_table(pictures, tmp_path / "x.parquet")
+    report = packed(tmp_path / "x.parquet", tmp_path / "pack")
+    assert report.cleaning["unreadable-image"] == 1
+    assert report.lines == 1
+
+
+def test_a_pack_is_on_the_disk_before_it_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, rename = [], pathlib.Path.rename
+
+    def renamed(source: Path, target: Path) -> Path:
+        done.append("renamed")
+        return rename(source, target)
+
+    monkeypatch.setattr(pack_folder, "sync", lambda path: done.append(path.name))
+    monkeypatch.setattr(pathlib.Path, "rename", renamed)
+    packed(table(tmp_path, names(5)), tmp_path / "pack")
+    before = done[: done.index("renamed")]
+    assert {"pixels.bin", "index.arrow", "manifest.json"} <= set(before)
+    assert stat.S_IMODE((tmp_path / "pack").stat().st_mode) == 0o777 & ~umask()
+
+
+def umask() -> int:
+    os.umask(now := os.umask(0))
+    return now

@@ -85,6 +85,26 @@ def test_a_fit_is_the_least_squares_one() -> None:
     assert np.abs(expected[[1, 4, 5]]).max() > 0.2
 
 
+def test_cells_that_nobody_listens_to_go_first() -> None:
+    whole, loud = network(), [3, 4]
+    moments = _second_moments(whole, map(ink, range(20)))
+    moments[1][loud, loud] = 1e3
+    weights = {k: v.clone() for k, v in whole.state_dict().items() if "num_batches" not in k}
+    weights["head.weight"][:, loud] = 0
+    kept = _pruned(weights, moments, 14)["recurrent.1.bias_ih_l0"]
+    rows = [i + gate * 16 for gate in range(4) for i in range(16) if i not in loud]
+    assert torch.equal(kept, weights["recurrent.1.bias_ih_l0"][rows])
+
+
+@pytest.mark.parametrize("name", ["recurrent.0.weight_hh_l0", "head.weight"])
+def test_what_listens_to_cells_that_go_hears_it_from_the_others(name: str) -> None:
+    whole = network()
+    weights = {k: v for k, v in whole.state_dict().items() if "num_batches" not in k}
+    pruned = _pruned(weights, _second_moments(whole, map(ink, range(20))), 12)
+    for heard in pruned[name].T:
+        assert not any(torch.isin(heard, other).all() for other in weights[name].T)
+
+
 def test_a_pruned_model_reads_nearly_the_same_and_trains_on(tmp_path: Path, pictures: Path) -> None:
     folder = made(tmp_path)
     before, whole = log_probs(folder), tmp_path / "whole"
@@ -98,7 +118,8 @@ def test_a_pruned_model_reads_nearly_the_same_and_trains_on(tmp_path: Path, pict
     error = log_probs(pruned) - before
     assert error.std() < 0.3 * before.std()
     start, teacher = pruned, ModelFolder.load(whole)
-    assert train([tmp_path / "pack"], tmp_path / "on", OPTIONS, start=start, teacher=teacher)
+    state = train([tmp_path / "pack"], tmp_path / "on", OPTIONS, start=start, teacher=teacher)
+    assert state.finished
 
 
 def test_more_cells_than_there_are_cannot_stay(tmp_path: Path, pictures: Path) -> None:

@@ -20,7 +20,7 @@ from penname.ground_truth.sources import SourceOptions, read_sources
 from penname.inputs import Input, expand
 from penname.line_image import decode, line_image, on_canvas
 from penname.model_folder import INCLUDED, ModelFolder
-from penname.network import load_network
+from penname.network import Network, load_network
 from penname.recognizer import Recognizer
 from penname.training import quantise as module
 from penname.training.graph import Exported
@@ -115,6 +115,20 @@ def test_training_starts_from_the_floats(
     with torch.no_grad():
         ours = Exported(network).eval()(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(ours, readers["float"].network(images), rtol=0, atol=5e-4)
+
+
+def test_agreement_is_between_the_floats_and_the_integers(
+    folder: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def noted(file: Path) -> Network:
+        opened.append(file.name)
+        return load_network(file)
+
+    monkeypatch.setattr(module, "load_network", noted)
+    module._agreement(folder, [np.full((folder.image.height, 64), 255, np.uint8)])
+    assert opened == ["float.onnx", "model.onnx"]
 
 
 def test_pictures_are_drawn_from_all_that_are_given(monkeypatch: pytest.MonkeyPatch) -> None:

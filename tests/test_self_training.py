@@ -272,3 +272,10 @@ def test_the_command_trains_on_labels_and_readings(
     assert state["step"] == -(-(2 * len(OLD) + 3 * len(own)) // 4)
     assert main([*words, "--resume"]) == 0
     assert "old read 5 lines of" in capsys.readouterr().err
+
+
+def test_what_another_model_read_is_not_taken(tmp_path: Path) -> None:
+    with PackWriter(tmp_path / "self", LETTERS, SPEC, {}) as pack:
+        pack.add(np.zeros((SPEC.height, 9), np.uint8), "A", file="a", source="", split="train")
+    with pytest.raises(TrainingError, match="model_sha256"):
+        self_training._stored(tmp_path / "self", {"model_sha256": "b"})

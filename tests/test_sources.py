@@ -333,3 +333,9 @@ def test_sources_are_opened_before_any_line_is_read(tmp_path: Path) -> None:
     good = write(tmp_path / "t.csv", "file,text\n1.png,A\n")
     with pytest.raises(GroundTruthError):
         open_sources([good, tmp_path / "gone"], SourceOptions())
+
+
+def test_of_two_columns_of_a_name_the_first_counts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file,text,writer,Writer\n1.png,A,w,x\n")
+    (line,) = read_sources([tmp_path / "t.csv"], SourceOptions())
+    assert line.group == "w"

@@ -19,9 +19,10 @@ from penname.errors import OptionError, PennameError, TrainingError
 from penname.ground_truth.pack_folder import PackWriter
 from penname.line_image import ImageSpec
 from penname.options import from_flags
+from penname.training import checkpoint
 from penname.training import sweep as sweep_module
 from penname.training.options import TrainOptions
-from penname.training.sweep import Planned, command, read_plan, sweep, train_all
+from penname.training.sweep import Planned, _result, command, read_plan, sweep, train_all
 from penname.training.sweep_report import SCORES, Result, SweepReport, T, chart, spread
 
 if TYPE_CHECKING:
@@ -371,3 +372,12 @@ def test_the_page_escapes_names_and_shows_every_run() -> None:
     assert html.count("<svg") == 2 + 3  # two in the legend; correct characters are not known
     assert "2: finished" in html
     assert "0: not finished" in html
+
+
+def test_seconds_are_those_of_an_epoch(tmp_path: Path) -> None:
+    newest = tmp_path / "step-00000020"
+    newest.mkdir()
+    history = [{"epoch": i, "step": 10 * i, "loss": 1.0} for i in (1, 2)]
+    state = {"seconds": 40.0, "step": 20, "epoch": 2, "finished": True, "history": history}
+    checkpoint.write_json(newest / "state.json", state)
+    assert _result(Planned("x", TrainOptions(), tmp_path)).scores["seconds"] == 20
