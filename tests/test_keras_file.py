@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -28,7 +29,6 @@ from penname.training.start import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # inside Keras
 
@@ -304,8 +304,8 @@ def test_the_command_makes_a_folder_that_reads(
     assert printed.out == f"{tmp_path / 'mine'}\n"
     assert "stretch, clockwise, 32 x 16; ink and paper are -1,1" in printed.err
     assert {file.name for file in (tmp_path / "mine").iterdir()} == {"model.onnx", "model.json"}
-    picture = "tests/data/names"
-    assert main(["read", picture, "--model", str(tmp_path / "mine"), "--json"]) == 0
+    pictures = str(Path(__file__).parent / "data" / "names")
+    assert main(["read", pictures, "--model", str(tmp_path / "mine"), "--json"]) == 0
     with pytest.raises(TrainingError, match="it can read, not train"):
         begin(Alphabet("A"), ImageSpec(), TrainOptions(), ModelFolder.load(tmp_path / "mine"))
 

@@ -483,7 +483,6 @@ def test_the_report_is_for_people_and_programs(tmp_path: Path) -> None:
     report = packed(table(tmp_path, [*names(20), None]), tmp_path / "pack")
     assert json.loads(json.dumps(report.to_json()))["lines"] == 20
     text = report.table()
-    assert text == report.table()
     assert "dropped missing-text" in text
     assert "ABCDELNOR" in text
 
@@ -502,8 +501,8 @@ def test_a_line_without_a_group_keeps_its_split_wherever_it_stands(tmp_path: Pat
     images = [{"bytes": png(i), "path": f"{i}.png"} for i in range(60)]
     splits = []
     for name, order in (("forth", 1), ("back", -1)):
-        table = pa.table({"image": images[::order], "text": names(60)})
-        pq.write_table(table, tmp_path / f"{name}.parquet")
+        lines = pa.table({"image": images[::order], "text": names(60)})
+        pq.write_table(lines, tmp_path / f"{name}.parquet")
         half = replace(SERIAL, validation=0.5)
         packed(tmp_path / f"{name}.parquet", tmp_path / name, half)
         pack = Pack.open(tmp_path / name)
