@@ -136,6 +136,9 @@ def test_what_a_label_claims(
     assert not found.aside
     assert (found.score <= PRIOR**2) == agrees
     assert (found.reason == "") == agrees
+    if label.upper() == "EMPTY" and written:
+        (upper,) = judge(recognizer, [(0, line(written, "EMPTY"))])
+        assert found.score == upper.score
     if label == "UNREADABLE" and written:
         (prediction,) = recognizer.read([bars(written)])
         assert found.score == pytest.approx(prediction.confidence)
@@ -271,3 +274,9 @@ def test_the_page_keeps_what_labels_say_out_of_its_markup(recognizer: Recognizer
     assert "penname &lt;b&gt;" in page
     assert 'data-text="AA"' in page
     assert "script-src 'sha256-" in page
+
+
+def test_of_equal_pictures_the_others_suggest_what_most_of_them_say() -> None:
+    given = [finding(0.3, "A", 0), finding(0.3, "A", 1), finding(0.3, "B", 2)]
+    found = {x.order: x.suggestion for x in rank(given, "m").findings}
+    assert found == {0: "B", 1: "B", 2: "A"}

@@ -14,8 +14,10 @@ from penname.alphabet import BLANK, Alphabet
 from penname.beam import AGREEING, DecodingOptions, log_pleasing, search, weigh
 from penname.bigrams import Bigrams
 from penname.ctc import frames_needed, log_likelihood
+from penname.errors import OptionError
 from penname.language import Language
 from penname.lexicon import Lexicon
+from penname.options import from_json
 
 ABC = Alphabet("ABC")
 EVERYTHING = {"beam": 1000, "characters": 9, "candidates": 1000}
@@ -361,3 +363,22 @@ def test_single_precision_and_blank_lines(language: Language) -> None:
     for candidates in search(log_probs, language, DecodingOptions()):
         assert [c.labels for c in candidates] == [()]
         assert candidates[0].share == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("language_weight", 20.0), ("length_bonus", 20.0), ("word_share", 1.0)]
+)
+def test_options_have_their_limits(name: str, most: float) -> None:
+    least = -most if name == "length_bonus" else 0.0
+    for value in (least, most):
+        from_json(DecodingOptions, {name: value})
+    for value in (least - 0.1, most + 0.1):
+        with pytest.raises(OptionError, match=f"{name} is "):
+            from_json(DecodingOptions, {name: value})
+
+
+def test_texts_worth_next_to_nothing_are_left_out(language: Language) -> None:
+    certain = np.log(np.full((1, 3, 3), 1e-12))
+    certain[0, [0, 1, 2], [0, 1, 0]] = 0.0
+    (found,) = search(certain, language, DecodingOptions(language_weight=0.0))
+    assert [each.labels for each in found] == [(1,)]

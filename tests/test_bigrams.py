@@ -149,3 +149,8 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         Bigrams.count(LISTED_TEXTS, [tmp_path / "none.txt"])
     with pytest.raises(LexiconError, match="no word"):
         Bigrams.count({"1914": 3, "": 1}, [])
+
+
+def test_running_text_may_be_decomposed(tmp_path: Path) -> None:
+    (file := tmp_path / "novel.txt").write_text("Zoe\u0301\n" * 5, "utf-8")
+    assert set(Bigrams.count({"a": 1}, [file]).words) == {"a", "zoé"}

@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import bar_model, bars
+from conftest import bar_model, bars, png
 from PIL import Image
 
 from penname import calibrate as module
 from penname.calibrate import PRIOR, calibrate, fit
 from penname.errors import GroundTruthError
-from penname.ground_truth.sources import SourceOptions, read_sources
+from penname.ground_truth.sources import GroundTruth, SourceOptions, read_sources
 from penname.model_folder import Calibration, ModelFolder, evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from penname.ground_truth.sources import GroundTruth
 
 
 def outcomes(slope: float, intercept: float, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +76,7 @@ def test_the_prior_holds_a_few_outcomes_back_and_many_not_at_all() -> None:
     assert 0 < few.intercept < 0.3 < 0.9 < many.intercept < 1.1
 
 
-def test_too_few_lines_or_none_wrong_are_refused_and_nothing_is_stored(
+def test_too_few_lines_are_refused_and_nothing_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = bar_model(tmp_path / "model", Calibration(2.0, 0.0))
@@ -98,3 +96,31 @@ def test_too_few_lines_or_none_wrong_are_refused_and_nothing_is_stored(
     found = calibrate(model, truth())
     assert found.confidence != Calibration(2.0, 0.0)
     assert ModelFolder.load(model.path) == found
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "broken", "enough"),
+    [
+        (25, 25, 0, True),
+        (25, 24, 0, False),
+        (25, 24, 9, False),  # pictures that cannot be read say nothing
+        (50, 0, 0, False),
+        (0, 50, 0, False),
+    ],
+)
+def test_fifty_lines_with_right_and_wrong_ones_are_enough(
+    tmp_path: Path, right: int, wrong: int, broken: int, *, enough: bool
+) -> None:
+    model = bar_model(tmp_path / "model")
+    texts = ["AB"] * right + ["BA"] * wrong + ["AB"] * broken
+    images = [png("AB")] * (right + wrong) + [b"!"] * broken
+    truth = [
+        GroundTruth(f"{i}.png", f"t:{i}", text, "s", "", image)
+        for i, (text, image) in enumerate(zip(texts, images, strict=True))
+    ]
+    if not enough:
+        with pytest.raises(GroundTruthError, match="too few to calibrate on"):
+            calibrate(model, truth)
+        return
+    once = calibrate(model, truth)
+    assert calibrate(once, truth).confidence == once.confidence  # not on top of the first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -11,7 +12,8 @@ import shlex
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,14 +23,12 @@ from PIL import Image
 
 from penname import __version__, network
 from penname.cli import COMMANDS, main
-from penname.commands import common
-from penname.errors import ImageError
+from penname.commands import common, read
+from penname.errors import ImageError, OptionError
 from penname.inputs import expand
 from penname.line_image import decode
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from penname.model_folder import ModelFolder
 
 TEXTS = {"line2.png": "CAFE", "line10.png": "BAD", "deep/line1.png": "HEAD"}
@@ -426,6 +426,7 @@ def test_ground_truth_in_a_folder_is_not_written_over(
         (["--out", "o.csv"], "--apply and --out go together"),
         (["--cross-fit", "2"], "give --work"),
         (["--from", "names"], "are of --cross-fit"),
+        (["--language", "names.csv"], "are of --cross-fit"),
         (["--cross-fit", "2", "--work", "w", "--model", "latin"], "no --model"),
         (["--apply", "r.csv", "--out", "o.csv", "--html", "o.html"], "--apply judges nothing"),
     ],
@@ -435,3 +436,118 @@ def test_audit_flags_that_do_not_go_together_are_refused(
 ) -> None:
     assert main(["audit", "--data", str(tmp_path), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_evaluate_fails_when_nothing_could_be_read(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table := folder / "truth.csv").write_text("image,text\ndamaged.jpg,BAD\n")
+    words = ["evaluate", "--model", str(model.path), "--data", str(table)]
+    assert main(words) == 1
+    assert "truth.csv:2: damaged.jpg: cannot read" in capsys.readouterr().err
+    table.write_text("image,text\ndamaged.jpg,BAD\nline2.png,CAFE\n")
+    assert main(words) == 0
+    assert "truth.csv:2: damaged.jpg: cannot read" in capsys.readouterr().err
+
+
+def test_all_slices_are_shown_when_asked_for(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table := folder / "truth.csv").write_text("image,text\nline2.png,CAFE\n")
+    words = ["evaluate", "--model", str(model.path), "--data", str(table)]
+    shown = []
+    for more in ([], ["--slices"]):
+        assert main([*words, *more]) == 0
+        shown.append("\nlength" in capsys.readouterr().out)
+    assert shown == [False, True]
+
+
+def test_a_list_of_names_and_what_is_linked_to_are_not_written_over(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table := folder / "truth.csv").write_text("image,text\nline2.png,CAFE\n")
+    (names := folder / "names.txt").write_text("CAFE\n")
+    (link := folder / "link.csv").symlink_to(table)
+    words = ["evaluate", "--model", str(model.path), "--data", str(table), "--lexicon", str(names)]
+    for file in (names, link):
+        assert main([*words, "--predictions", str(file)]) == 2
+        assert f"{file} is read here" in capsys.readouterr().err
+    linked = ["evaluate", "--model", str(model.path), "--data", str(link)]
+    assert main([*linked, "--predictions", str(table)]) == 2
+    assert names.read_text() == "CAFE\n"
+    assert table.read_text() == "image,text\nline2.png,CAFE\n"
+    nowhere = ["--predictions", os.devnull, "--html", os.devnull]
+    assert main([*words, *nowhere]) == 0
+
+
+def test_a_table_is_as_long_as_what_is_read(
+    model: ModelFolder,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(read, "TABLE_HEAD", 2)
+    assert main(["read", str(folder), "--model", str(model.path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+@pytest.mark.parametrize("name", ["A.PNG", "B.Tif", "C.PARQUET"])
+def test_names_of_files_may_be_in_capitals(tmp_path: Path, name: str) -> None:
+    """As cameras and scanners write them; a TIFF has two pages, a Parquet file two rows."""
+    picture, file = Image.open(io.BytesIO(png("BEAD"))), tmp_path / name
+    if name == "B.Tif":
+        picture.save(file, "TIFF", save_all=True, append_images=[picture])
+    elif name == "C.PARQUET":
+        pq.write_table(pa.table({"image": [png("BEAD")] * 2}), file)
+    else:
+        file.write_bytes(png("BEAD"))
+    found = list(expand([tmp_path]))
+    assert len(found) == (1 if name == "A.PNG" else 2)
+    assert all((decode(each.source) == decode(png("BEAD"))).all() for each in found)
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(png("BEAD"))
+    (tmp_path / "2.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(tmp_path / "3.png")
+    assert [each.file for each in expand([tmp_path])] == [
+        str(tmp_path / name) for name in ("1.png", "2.png")
+    ]
+
+
+def test_parquet_images_are_found_by_their_type(tmp_path: Path) -> None:
+    size = pa.struct([("width", pa.int32())])
+    columns = {
+        "size": pa.array([{"width": 3}, {"width": 4}], size),
+        "scan": pa.array([png("BEAD"), None], pa.large_binary()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "scans.parquet")
+    found = list(expand([tmp_path / "scans.parquet"]))
+    assert [each.source for each in found] == [png("BEAD"), b""]
+
+
+def test_a_full_disk_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_arguments: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "o.csv")
+
+    monkeypatch.setattr(read, "run", full)
+    assert main(["read", "x.png"]) == 1
+    assert capsys.readouterr().err == "penname: error: o.csv: No space left on device\n"
+
+
+def test_audit_trains_as_it_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (names := tmp_path / "names.csv").write_text("name,count\nA,1\n")
+    given = []
+
+    def noted(_read: Any, work: Path, folds: int, **more: Any) -> list[Any]:
+        given.append((work, folds, more))
+        raise OptionError("enough")
+
+    monkeypatch.setattr("penname.training.cross_fit.cross_fit", noted)
+    words = ["audit", "--data", str(folder), "--cross-fit", "3", "--work", "w", "--epochs", "7"]
+    assert main([*words, "--from", "names", "--language", str(names)]) == 2
+    assert given == [(Path("w"), 3, {"epochs": 7, "start": "names", "language": names})]

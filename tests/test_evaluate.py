@@ -298,3 +298,25 @@ def test_markdown_tables_hold_any_character() -> None:
     assert rows[0] == "# fake on t.csv"
     assert r"| \| | space | 1 |" in rows
     assert "| Exact match | 0.00 % | 0.00 to 0.00 % |" in rows
+
+
+def test_one_in_198_is_more_than_half_a_percent() -> None:
+    lines = [_line(i, "A", "A\t0.9" if i else "B\t0.9") for i in range(198)]
+    values = evaluate(FakeReader(), lines).to_json()
+    assert (values["coverage_at_99"], values["coverage_at_995"]) == (1.0, 0.0)
+
+
+def test_accents_may_be_encoded_either_way() -> None:
+    values = evaluate(FakeReader(), [_line(1, "Zo\u00e9", "Zoe\u0301\t0.9")]).to_json()
+    assert (values["exact"], values["cer"]) == (1.0, 0.0)
+
+
+def test_hard_slices_have_enough_lines_and_are_the_worst() -> None:
+    """Nine sources of 20 lines, each with one more wrong, one of 19 and one without a mistake."""
+    lines = []
+    for source in range(1, 10):
+        answers = ["B\t0.9"] * (source + 5) + ["A\t0.9"] * (15 - source)
+        lines += [_line(0, "A", answer, f"s{source}") for answer in answers]
+    lines += [_line(0, "A", "B\t0.9", "few")] * 19 + [_line(0, "A", "A\t0.9", "good")] * 300
+    hard = evaluate(FakeReader(), lines).hard
+    assert [x.value for x in hard] == [f"s{source}" for source in range(9, 1, -1)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from penname.files import visible_files, work_folder
+from penname.files import open_text, visible_files, work_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,3 +67,17 @@ def test_a_folder_that_cannot_be_opened_is_named(
     monkeypatch.setattr(os, "scandir", scandir)
     assert found(folder) == ["6.png", "b/1.png", "b/2.png"]
     assert caplog.messages == [f"{folder / 'a'}: Permission denied; what is in it is left out"]
+
+
+def test_two_links_to_one_folder_are_one_folder(folder: Path) -> None:
+    (elsewhere := folder.parent / "elsewhere").mkdir()
+    (elsewhere / "7.png").touch()
+    (folder / "c").symlink_to(elsewhere)
+    (folder / "d").symlink_to(elsewhere)
+    assert [name for name in found(folder) if name.endswith("7.png")] == ["c/7.png"]
+
+
+def test_a_name_that_is_no_text_can_be_written(tmp_path: Path) -> None:
+    with open_text(tmp_path / "t.csv") as stream:
+        stream.write("\udcff.png\n")
+    assert (tmp_path / "t.csv").read_bytes() == b"\\udcff.png\n"

@@ -56,3 +56,15 @@ def test_a_picture_compressed_again_is_nearly_the_same_and_another_is_not() -> N
     again = np.asarray(Image.open(stream))
     prints = np.stack([fingerprint(each) for each in (bars("HEAD"), again, bars("DEAF"))])
     assert near_pairs(prints, ["a", "b", "c"]) == [(0, 1)]
+
+
+def test_near_is_a_correlation_of_0_98() -> None:
+    """Far enough below for noise and JPEG, and above what different names reach (docs/log.md)."""
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, ROWS * COLUMNS))
+    other -= one * (one @ other) / (one @ one)
+    for correlation, near in ((0.975, []), (0.985, [(0, 1)])):
+        mixed = correlation * one + (1 - correlation**2) ** 0.5 * other
+        prints = np.stack([one, mixed])
+        scaled = (prints - prints.min()) * (255 / np.ptp(prints))
+        assert near_pairs(scaled.astype(np.uint8), ["a", "b"]) == near

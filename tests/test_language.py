@@ -211,6 +211,9 @@ def test_other_words_go_with_the_same_characters(language: Language) -> None:
         p = characters(text) - WORDS * NAMES.get(text, 0) / sum(NAMES.values())
         p += WORDS * {"BA": 0.75}.get(text, 0)
         assert np.exp(other.log_prob([AB.encode(text)])[0]) == pytest.approx(p)
+    language.bigrams = Bigrams.count({"B a": 5}, [])
+    for strict in (False, True):  # which know little of other words
+        assert language.with_words(words, strict=strict).bigrams is None
     uniform = Language.uniform(words)
     for text, share in (("BA", 0.75), ("ABBA", 0)):
         p = WORDS * share + (1 - WORDS) * 3.0 ** -(len(text) + 1)

@@ -150,3 +150,8 @@ def test_what_the_alphabet_has_stays_as_it_is() -> None:
     listed = {"Zoé": 1, "zoe": 1, "Zo’e": 1, "ZO-E": 1, "ZÔE": 1}
     assert written(listed, both) == {"Zoé": 1, "zoe": 1, "Zo’e": 1, "ZOE": 1}
     assert written({"ZOE": 1, "ÉO": 2}, Alphabet("zoe")) == {"zoe": 1, "eo": 2}
+
+
+def test_a_spreadsheet_may_put_spaces_after_commas(tmp_path: Path) -> None:
+    (file := tmp_path / "names.csv").write_text("name, count\nZOE, 3\n")
+    assert dict(read_names(file)) == {"ZOE": 3}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from penname.line_image import (
     PAPER,
     ImageSpec,
     decode,
+    has_ink,
     line_image,
     needed_rows,
     on_canvas,
@@ -517,3 +518,44 @@ def test_a_spec_of_before_takes_writing_as_it_comes() -> None:
     before = {k: v for k, v in asdict(SPEC).items() if k not in ("writing", "slack")}
     assert stored_spec(before).writing == 0
     assert stored_spec(asdict(WRITING)) == WRITING
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_photograph_is_turned_as_its_camera_says(mode: str) -> None:
+    """A grey JPEG takes another way than others, and phones write EXIF."""
+    turned = Image.Exif()
+    turned[0x112] = 6
+    found = decode(saved(drawing().convert(mode), "JPEG", exif=turned))
+    assert found.shape == (200, 60)
+    upright = decode(saved(drawing().convert(mode), "JPEG"))
+    assert np.abs(np.rot90(found).astype(int) - upright).max() < 64
+
+
+def test_thin_ink_that_is_grey_is_ink() -> None:
+    line = np.full((48, 64), PAPER, np.uint8)
+    assert not has_ink(line)
+    line[20, 10:30] = 180
+    assert has_ink(line)
+
+
+def test_a_transparent_palette_lies_on_paper() -> None:
+    """All of it is black, and what is paper is nothing."""
+    ink = np.asarray(drawing()) < INK
+    picture = Image.fromarray(ink.astype(np.uint8), "P")
+    picture.putpalette([0, 0, 0] * 2)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", transparency=0)
+    assert np.array_equal(decode(stream.getvalue()), np.where(ink, 0, PAPER))
+
+
+@pytest.mark.parametrize("values", [{"width_step": 0}, {"max_scale": 0.0}, {"height": 7}])
+def test_specs_that_no_line_image_fits_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="no line image fits"):
+        ImageSpec(**values)
+
+
+def test_a_float_picture_may_have_holes() -> None:
+    whole = np.asarray(drawing(), np.float32) / 255
+    holed = whole.copy()
+    holed[0, :5] = np.nan
+    assert np.array_equal(decode(holed)[1:], decode(whole)[1:])

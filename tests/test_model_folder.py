@@ -61,6 +61,10 @@ def test_model_json_has_exactly_its_keys(model: ModelFolder) -> None:
     ("values", "message"),
     [
         ({"format": "other"}, "not a penname model"),
+        ({"format": ...}, "not a penname model"),
+        ({"version": ...}, "version None, and this penname"),
+        ({"height_step": -1}, "height_step is -1"),
+        ({"confidence": {"slope": 1.0, "intercept": math.inf}}, "its numbers are finite"),
         ({"version": 2}, "version 2, and this penname reads version 1"),
         ({"colour": "blue"}, "colour"),
         ({"alphabet": ...}, "alphabet"),
@@ -170,6 +174,7 @@ def test_a_fast_network_is_kept_and_reads_first(tmp_path: Path) -> None:
 
 def test_a_model_from_before_there_was_a_search_is_greedy(tmp_path: Path) -> None:
     model = changed(bar_model(tmp_path / "bars"), decoding=..., second=..., fast=...)
+    changed(model, height_step=...)
     assert ModelFolder.load(model.path) == model
 
 
@@ -228,3 +233,16 @@ def test_calibration_knows_certain_and_impossible() -> None:
     assert calibration.confidence(-2000.0) == pytest.approx(0.0)
     assert 0.99 < calibration.confidence(0.0) < 1.0
     assert calibration.confidence(1e-7) == calibration.confidence(0.0)  # float32 sums exceed 1
+
+
+def test_a_model_json_without_an_end_to_its_depth_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match=r"model\.json: .*copy or export the model again"):
+        ModelFolder.load(tmp_path)
+
+
+def test_a_canvas_has_the_rows_that_the_network_sees(model: ModelFolder) -> None:
+    line = np.full((48, 40), 255, np.uint8)
+    line[2:10, 5] = 0
+    shapes = [replace(model, height_step=step).canvas(line).shape for step in (0, 16)]
+    assert shapes == [(1, 1, 48, 64), (1, 1, 32, 64)]

@@ -244,6 +244,9 @@ def test_mistaken_calls_are_refused(recognizer: Recognizer) -> None:
         recognizer.read([bars("A")], batch_size=0)
     with pytest.raises(ImageError, match=r"line image 1 is \(32, 9\); the model reads \(48, w\)"):
         recognizer.read_lines([bars("A"), np.zeros((32, 9), np.uint8)])
+    for shape in ((48, 0), (48, 8, 1)):
+        with pytest.raises(ImageError, match="line image 0 is"):
+            recognizer.read_lines([np.zeros(shape, np.uint8)])
 
 
 def test_a_network_that_does_not_fit_its_alphabet_is_refused(model: ModelFolder) -> None:
@@ -617,6 +620,20 @@ def test_what_is_right_in_one_place_each_is_put_together(searching: Recognizer) 
     assert found.text in ("AEC", "BED")  # AED is no word of the list
 
 
+def test_a_strict_list_has_no_alternatives_beside_its_names(searching: Recognizer) -> None:
+    options = DecodingOptions(language_weight=0.0, look_again=1.0)
+    first = said([("A", 0.9), ("E", 1), ("C", 0.55)], 128)
+    again = said([("A", 0.45), ("E", 1), ("C", 0.05)], 96)
+    network, inputs = looks(first, again)
+    recognizer = Recognizer(replace(searching.model, decoding=options), network)
+    words = Lexicon.build({"AEC": 1, "BED": 1, "BEE": 1}, BARS)
+    strict = searching.decoder.with_words(words, strict=True)
+    recognizer.decoder = Decoder(BARS, strict.language, options)
+    (found,) = recognizer.read_lines([bars("CAFF")[:, :104]])
+    assert len(inputs) == 2
+    assert {found.text, *(each.text for each in found.alternatives)} == {"AEC", "BED"}
+
+
 def test_texts_are_recombined_one_difference_at_a_time() -> None:
     texts = [tuple(text) for text in ("ABCDE", "XBCDY", "ABCDEF", "ACDE", "ABCDE")]
     found = ["".join(text) for text in recombined(texts)]  # type: ignore[arg-type]
@@ -689,6 +706,18 @@ def test_a_strict_lexicon_may_find_nothing_to_read(recognizer: Recognizer, lexic
     (found,) = recognizer.with_lexicon(file, strict=True).read([bars("AB")])
     assert (found.text, found.characters) == ("", ())
     assert found.confidence < 0.01
+    words = Lexicon.build({"HEADACHEHEADACHE": 1}, BARS)
+    strict, shapes = recognizer.quick(), []
+    strict.decoder = recognizer.decoder.with_words(words, strict=True).quick()
+
+    def noted(images: np.ndarray) -> np.ndarray:
+        shapes.append(images.shape)
+        return recognizer.network(images)
+
+    strict.network = noted
+    (found,) = strict.read([bars("AB")])
+    assert (found.text, found.confidence) == ("", 0.0)
+    assert len(shapes) == 1  # a quick reading doubts not even that
     doubting = Recognizer(
         replace(recognizer.model, confidence=None), half_blank(recognizer.network)
     )

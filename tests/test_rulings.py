@@ -175,3 +175,16 @@ def test_specs_of_before_keep_rulings() -> None:
         height=48, writing=0.2, rulings="keep"
     )
     assert stored_spec({"rulings": "erase", "writing": 0.2}) == ImageSpec(writing=0.2)
+
+
+@pytest.mark.parametrize("degrees", [-2, 2])
+def test_a_turned_box_leaves_a_level_name(degrees: int) -> None:
+    """Turned the wrong way it would lean by four degrees, over seven rows more."""
+    cells = [(x, 8, x, 52) for x in (5, 294)]
+    box = Image.fromarray(lined(written(), (4, 8, 295, 8), (4, 52, 295, 52), *cells))
+    scan = box.rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=PAPER)
+    level, turned = (
+        np.count_nonzero((line_image(np.asarray(each), SPEC) < INK).any(axis=1))
+        for each in (box, scan)
+    )
+    assert abs(turned - level) <= 2
