@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import json
 import logging
@@ -229,6 +231,20 @@ def test_another_run_in_the_same_folder_is_refused(pack: Path, tmp_path: Path) -
         train([pack], tmp_path, options(), resume=True)
     assert outcome(tmp_path) == left
     assert train([pack], tmp_path, options(), resume=True).finished
+
+
+def test_where_there_are_no_locks_a_run_says_so_and_goes_on(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on some network file systems, whose machines come and go."""
+
+    def missing(_file: int, operation: int) -> None:
+        if operation != fcntl.LOCK_UN:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    assert train([pack], tmp_path, options(epochs=1)).finished
+    assert f"{tmp_path} cannot be locked ([Errno 38] Function not implemented)" in caplog.text
 
 
 def test_a_run_that_ended_while_another_began_is_not_written_over(

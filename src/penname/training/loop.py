@@ -111,15 +111,24 @@ def _go_on(run: Run, started: float, clock: Callable[[], float]) -> None:
 def alone(out: Path) -> Iterator[None]:
     """Keep other runs out of a folder until this one is through or dead, however it dies.
 
+    Where the file system has no locks this says so, as a file that stands for one would outlive a
+    machine that is taken away.
+
     Raises:
         TrainingError: when another run is at work in it.
     """
     out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock", blocking=False, fallback_to_soft=False)
     try:
-        with FileLock(out / ".lock", blocking=False):
-            yield
+        lock.acquire()
     except Timeout:
         raise TrainingError(f"another run is at work in {out}; choose another --out") from None
+    except OSError as error:
+        log.warning("%s cannot be locked (%s): let no other run work in it", out, error)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
