@@ -13,7 +13,7 @@ if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=100000}" "${JOINED:=150000}" "${FIRST:=teacher}" "${FIRST_EPOCHS:=3}"
   : "${EPOCHS:=25}" "${FACTOR_EPOCHS:=12}" "${SECOND_EPOCHS:=12}" "${BATCH:=1024}" "${RATE:=0.0025}"
 else # two cores with 16-bit arithmetic of their own: two and a half hours (docs/log.md, "The recipe of `names` to its end"),
-  # two of them for the first four stages; without such arithmetic a step takes six times as long
+  # two of them for the first four stages; without such arithmetic a step takes six times as long (benchmarks/README.md)
   : "${SYNTHETIC:=40000}" "${JOINED:=60000}" "${FIRST:=names}" "${FIRST_EPOCHS:=2}"
   : "${EPOCHS:=8}" "${FACTOR_EPOCHS:=8}" "${SECOND_EPOCHS:=3}" "${BATCH:=64}" "${RATE:=0.002}"
 fi

@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from conftest import png
 from PIL import Image
 
 from penname import __version__, network
-from penname.cli import COMMANDS, main
+from penname.cli import COMMANDS, TRAIN_EXTRA, main
 from penname.commands import common, read
 from penname.errors import ImageError, OptionError
 from penname.inputs import expand
@@ -206,6 +207,13 @@ def test_a_missing_extra_says_how_to_install_it(words: list[str]) -> None:
     assert done.returncode == 1
     told = f"{words[0]} needs the train extra: pip install '.[train]' in penname's folder"
     assert done.stderr == f"penname: error: {told}\n"
+
+
+def test_every_package_of_the_train_extra_is_known() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    packages = project["project"]["optional-dependencies"]["train"]
+    names = {re.split(r"\W", package)[0].removeprefix("py") for package in packages}
+    assert names == {name.removeprefix("py") for name in TRAIN_EXTRA}
 
 
 def test_evaluate_scores_what_read_reads(
@@ -506,13 +514,14 @@ def test_names_of_files_may_be_in_capitals(tmp_path: Path, name: str) -> None:
     assert all((decode(each.source) == decode(png("BEAD"))).all() for each in found)
 
 
-def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+def test_a_link_that_leads_nowhere_is_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(png("BEAD"))
     (tmp_path / "2.png").symlink_to(tmp_path / "gone.png")
     os.mkfifo(tmp_path / "3.png")
-    assert [each.file for each in expand([tmp_path])] == [
-        str(tmp_path / name) for name in ("1.png", "2.png")
-    ]
+    one, link = expand([tmp_path])
+    assert (one.file, link.file) == (str(tmp_path / "1.png"), str(tmp_path / "2.png"))
+    with pytest.raises(ImageError, match="No such file"):
+        decode(link.source)
 
 
 def test_parquet_images_are_found_by_their_type(tmp_path: Path) -> None:

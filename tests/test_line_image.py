@@ -520,6 +520,34 @@ def test_a_spec_of_before_takes_writing_as_it_comes() -> None:
     assert stored_spec(asdict(WRITING)) == WRITING
 
 
+def _small_copy() -> Image.Image:
+    copy = drawing(50, 15)
+    copy.encoderinfo = {"tiffinfo": {254: 1}}
+    return copy
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_small_copy_beside_a_page_is_no_page(tmp_path: Path, first: bool) -> None:
+    order = [_small_copy(), drawing()] if first else [drawing(), _small_copy()]
+    info = {"tiffinfo": {254: 1}} if first else {}
+    if first:
+        order[1].encoderinfo = {"tiffinfo": {}}
+    encoded = saved(order[0], "TIFF", save_all=True, append_images=order[1:], **info)
+    (file := tmp_path / "scan.tif").write_bytes(encoded)
+    assert list(pages(file)) == []
+    assert np.array_equal(decode(file), np.asarray(drawing()))
+    assert np.array_equal(decode(encoded), np.asarray(drawing()))
+
+
+def test_a_page_before_a_damaged_pointer_is_one(recwarn: pytest.WarningsRecorder) -> None:
+    whole = saved(drawing(), "TIFF")
+    start = int.from_bytes(whole[4:8], "little")
+    end = start + 2 + 12 * int.from_bytes(whole[start : start + 2], "little")
+    damaged = whole[:end] + (len(whole) - 3).to_bytes(4, "little") + whole[end + 4 :]
+    assert np.array_equal(decode(damaged), np.asarray(drawing()))
+    assert not recwarn
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_photograph_is_turned_as_its_camera_says(mode: str) -> None:
     """A grey JPEG takes another way than others, and phones write EXIF."""

@@ -535,9 +535,4 @@ def test_a_pack_is_on_the_disk_before_it_is_in_its_place(
     packed(table(tmp_path, names(5)), tmp_path / "pack")
     before = done[: done.index("renamed")]
     assert {"pixels.bin", "index.arrow", "manifest.json"} <= set(before)
-    assert stat.S_IMODE((tmp_path / "pack").stat().st_mode) == 0o777 & ~umask()
-
-
-def umask() -> int:
-    os.umask(now := os.umask(0))
-    return now
+    assert stat.S_IMODE((tmp_path / "pack").stat().st_mode) == 0o755

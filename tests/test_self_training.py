@@ -19,7 +19,7 @@ from penname.cli import main
 from penname.errors import OptionError, PackError, TrainingError
 from penname.ground_truth.pack_folder import Pack, PackWriter
 from penname.recognizer import Prediction, Recognizer
-from penname.training import checkpoint, self_training
+from penname.training import checkpoint, loop, self_training
 from penname.training import model as networks
 from penname.training.export import export_model
 from penname.training.options import SelfOptions, TrainOptions
@@ -270,6 +270,9 @@ def test_the_command_trains_on_labels_and_readings(
     assert state["packs"] == [Pack.open(labelled).checksum, own.checksum]
     assert state["lines"] == {"train": len(OLD) + len(own), "validation": len(OLD)}
     assert state["step"] == -(-(2 * len(OLD) + 3 * len(own)) // 4)
+    with loop.alone(out):  # as by another run, whose readings are not to be touched
+        assert main([*words, "--resume"]) == 1
+        assert "another run is at work in" in capsys.readouterr().err
     assert main([*words, "--resume"]) == 0
     assert "old read 5 lines of" in capsys.readouterr().err
 

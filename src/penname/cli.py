@@ -37,7 +37,7 @@ COMMANDS = {
     "import-keras": "Make a model folder from a Keras file.",
     "synth": "Make a pack of synthetic names or lines.",
 }
-TRAIN_EXTRA = {"onnx", "safetensors", "tensorboard", "torch", "tqdm", "yaml"}
+TRAIN_EXTRA = {"filelock", "onnx", "safetensors", "tensorboard", "torch", "tqdm", "yaml"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -82,9 +82,6 @@ class Language:
         grams: every string of up to ORDER symbols in the list, sorted, and how often it comes.
         strict: whether the words alone can be written.
         bigrams: how probable the words within a text are, where that is known.
-
-    Raises:
-        LexiconError: when the alphabet has more than `MOST` characters.
     """
 
     def __init__(
@@ -98,7 +95,7 @@ class Language:
         self.words, self.strict, self.bigrams = words, strict, bigrams
         self.alphabet = words.alphabet
         self.end = words.end
-        self._base = _base(words)
+        self._base = words.base
         self._grams, self._gram_counts = grams
         contexts = self._grams // self._base
         begins = np.flatnonzero(np.diff(contexts, prepend=-1))
@@ -116,13 +113,18 @@ class Language:
         Raises:
             LexiconError: when none is left, or the alphabet is too large.
         """
+        if len(alphabet) > MOST:
+            raise LexiconError(
+                f"a language is of at most {MOST:,} characters, and the alphabet has "
+                f"{len(alphabet):,}; train with a smaller one, or without a language"
+            )
         writable = written(names, alphabet)
         if not writable:
             raise LexiconError("the alphabet can write none of the names; give it their characters")
         symbols = _symbols([alphabet.encode(name) for name in writable], len(alphabet) + 1)
         counts = np.array(list(writable.values()), dtype=np.int64)
         words = Lexicon.build(writable, alphabet)
-        return cls(words, _count_grams(symbols, counts, _base(words)), bigrams=bigrams)
+        return cls(words, _count_grams(symbols, counts, words.base), bigrams=bigrams)
 
     @classmethod
     def uniform(cls, words: Lexicon) -> Language:
@@ -250,15 +252,6 @@ def build_language(
 def _entries(arrays: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return sorted keys and their counts from a file."""
     return np.cumsum(arrays[name], dtype=np.int64), arrays[f"{name}_counts"].astype(np.int64)
-
-
-def _base(words: Lexicon) -> int:
-    """Return the base in which strings of up to ORDER symbols are numbers of 63 bits."""
-    if len(words.alphabet) > MOST:
-        raise LexiconError(
-            f"the alphabet has {len(words.alphabet):,} characters; a language takes {MOST:,}"
-        )
-    return words.base
 
 
 def _small(array: np.ndarray) -> np.ndarray:

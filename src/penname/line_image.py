@@ -46,6 +46,8 @@ ENLARGED = 4.0  # times a picture is enlarged for small writing, at most
 SMALLER = 0.88  # scale of the second look at a doubtful line
 INK = 128  # after levels, anything darker is ink
 
+SUBFILE, SMALL_COPY = 254, 1  # what a page of a TIFF is, and its bit for a small copy of another
+
 Grey = np.ndarray  # (h, w) uint8
 Source = str | Path | bytes | Image.Image | np.ndarray
 
@@ -123,8 +125,13 @@ def decode(source: Source) -> Grey:
         if isinstance(file, Image.Image):
             return _grey_picture(file)
         with _opened(file) as picture:
-            if picture.format == "TIFF" and (count := _count_pages(picture)) > 1:
-                raise ImageError(f"it has {count} pages; give each as a picture of its own")
+            if picture.format == "TIFF":
+                numbers, _ = _page_numbers(picture)
+                if len(numbers) > 1:
+                    raise ImageError(
+                        f"it has {len(numbers)} pages; give each as a picture of its own"
+                    )
+                picture.seek(numbers[0] if numbers else 0)
             picture.draft("L", picture.size)  # a JPEG then decodes its luma only
             return _grey_picture(picture)
     except ImageError:
@@ -146,29 +153,38 @@ def pages(file: Path) -> Iterator[Image.Image | str]:
     except Exception:  # whatever it is, `decode` says it
         return
     with picture:
-        count = _count_pages(picture)
-        for page in range(count if count > 1 else 0):
+        numbers, wrong = _page_numbers(picture)
+        for number in numbers if len(numbers) > 1 or wrong else ():
             try:
-                picture.seek(page)
+                picture.seek(number)
                 _check_size(picture.width, picture.height)
                 copied = picture.copy()
             except Exception as error:  # as in `decode`
                 yield f"cannot read the page: {error}"
             else:
                 yield copied
+        if wrong:
+            yield f"cannot read the page: {wrong}"
 
 
-def _count_pages(picture: Image.Image) -> int:
-    """Return how many pages a picture has; where it is damaged, up to the first damaged one."""
-    page = 0
-    try:
+def _page_numbers(picture: Image.Image) -> tuple[list[int], str]:
+    """Return the numbers of a picture's pages, and what is wrong with what follows, if it is.
+
+    Small copies of a page, which some TIFFs have beside it, are none.
+    """
+    numbers: list[int] = []
+    number = 0
+    with warnings.catch_warnings(action="ignore"):  # of Pillow's, before it raises
         while True:
-            picture.seek(page)
-            page += 1
-    except EOFError:
-        return page
-    except Exception:  # as in `decode`
-        return page + 1
+            try:
+                picture.seek(number)
+            except EOFError:
+                return numbers, ""
+            except Exception as error:  # as in `decode`
+                return numbers, str(error)
+            if not getattr(picture, "tag_v2", {}).get(SUBFILE, 0) & SMALL_COPY:
+                numbers.append(number)
+            number += 1
 
 
 def _opened(file: str | Path | io.BytesIO) -> Image.Image:

@@ -61,19 +61,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _self_pack(arguments: argparse.Namespace, options: TrainOptions) -> Path:
     """Return the pack of the unlabelled lines that the model reads surely."""
+    from penname.training.loop import alone
     from penname.training.options import SelfOptions
     from penname.training.self_training import report, self_pack
 
     if not arguments.start:
         raise OptionError("--unlabelled needs a model that reads the lines; give --from MODEL")
-    pack = self_pack(
-        arguments.pack,
-        arguments.unlabelled,
-        arguments.out,
-        arguments.start,
-        options,
-        from_flags(SelfOptions, arguments),
-        resume=arguments.resume,
-    )
+    with alone(arguments.out):
+        pack = self_pack(
+            arguments.pack,
+            arguments.unlabelled,
+            arguments.out,
+            arguments.start,
+            options,
+            from_flags(SelfOptions, arguments),
+            resume=arguments.resume,
+        )
     say(report(pack))
     return pack.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,16 +78,17 @@ class Glyphs:
         left, width = places(np.array([p.shape[1] for p in letters]), hand, max_width, rng)
         ink = np.zeros((canvas_height(hand.cap), width), np.uint8)
         marks: list[Polyline] = []
+        upright = replace(hand, slant=0.0)  # all of it leans in the end
         for character, picture, x in zip(drawn, letters, left, strict=True):
             letter, accents = parts(character)
             row = base_row(hand.cap) + round(heights(letter)[1] * hand.cap)
             under = ink[row - picture.shape[0] : row, int(x) : int(x) + picture.shape[1]]
             np.maximum(under, picture[:, : under.shape[1]], out=under)
             if letter in PUNCTUATION:
-                marks += marks_of(letter, x, base_row(hand.cap), hand)
+                marks += marks_of(letter, x, base_row(hand.cap), upright)
             for accent in accents:
                 over, centre = heights(letter)[0], x + picture.shape[1] / 2
-                marks += marks_of(accent, centre, base_row(hand.cap), hand, over)
+                marks += marks_of(accent, centre, base_row(hand.cap), upright, over)
         ink = with_thickness(ink, hand.thickness, thinned=not hand.running)
         if marks:
             stamped(ink, marks, hand.thickness)
