@@ -518,6 +518,7 @@ def test_a_link_that_leads_nowhere_is_a_picture_that_cannot_be_read(tmp_path: Pa
     (tmp_path / "1.png").write_bytes(png("BEAD"))
     (tmp_path / "2.png").symlink_to(tmp_path / "gone.png")
     os.mkfifo(tmp_path / "3.png")
+    (tmp_path / "4.png").symlink_to(tmp_path / "3.png")
     one, link = expand([tmp_path])
     assert (one.file, link.file) == (str(tmp_path / "1.png"), str(tmp_path / "2.png"))
     with pytest.raises(ImageError, match="No such file"):
@@ -560,3 +561,41 @@ def test_audit_trains_as_it_is_told(
     words = ["audit", "--data", str(folder), "--cross-fit", "3", "--work", "w", "--epochs", "7"]
     assert main([*words, "--from", "names", "--language", str(names)]) == 2
     assert given == [(Path("w"), 3, {"epochs": 7, "start": "names", "language": names})]
+
+
+@pytest.mark.parametrize("name", ["line2.png", "damaged.JPG", "new.tif", "table.parquet"])
+@pytest.mark.parametrize("words", [["read", "--csv"], ["read", "--html"], ["evaluate", "--html"]])
+def test_what_has_the_name_of_pictures_is_not_written_over(
+    words: list[str],
+    name: str,
+    model: ModelFolder,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A shell makes `--csv line2.png line10.png` of `--csv *.png`."""
+    (table := folder / "truth.csv").write_text("image,text\nline10.png,BAD\n")
+    (folder / "table.parquet").write_bytes(b"PAR1")
+    before = {each: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+    command, flag = words
+    data = ["--data", str(table)] if command == "evaluate" else [str(folder / "line10.png")]
+    assert main([command, flag, str(folder / name), *data, "--model", str(model.path)]) == 2
+    assert f"{name} has the name of pictures" in capsys.readouterr().err
+    assert {each: each.read_bytes() for each in folder.iterdir() if each.is_file()} == before
+
+
+def test_another_name_of_what_is_read_is_not_written_over(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table := folder / "truth.csv").write_text("image,text\nline2.png,CAFE\n")
+    (folder / "other.csv").hardlink_to(table)
+    words = ["evaluate", "--model", str(model.path), "--data", str(table), "--predictions"]
+    assert main([*words, str(folder / "other.csv")]) == 2
+    assert "other.csv is read here" in capsys.readouterr().err
+
+
+def test_an_empty_cell_is_no_folder(
+    model: ModelFolder, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table := folder / "truth.csv").write_text("image,text\n,BAD\nline2.png,CAFE\n")
+    assert main(["evaluate", "--model", str(model.path), "--data", str(table)]) == 0
+    assert "truth.csv:2: : cannot read the image: it is empty" in capsys.readouterr().err

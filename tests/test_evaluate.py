@@ -241,7 +241,16 @@ def test_a_reader_that_loses_a_line_is_a_bug_that_shows() -> None:
         evaluate(Careless(), LINES)
 
 
-@pytest.mark.parametrize("values", [{"batch_size": 0}, {"resamples": 0}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"batch_size": 0},
+        {"resamples": 0},
+        {"seed": -1},
+        {"batch_size": 10**20},
+        {"resamples": 10**9},
+    ],
+)
 def test_options_are_checked(values: dict[str, int]) -> None:
     with pytest.raises(OptionError, match="at least"):
         replace(EvaluateOptions(), **values)

@@ -25,6 +25,7 @@ from penname.line_image import (
     smaller,
     stored_spec,
 )
+from penname.options import from_json
 from penname.writing import writing_size
 
 if TYPE_CHECKING:
@@ -587,3 +588,30 @@ def test_a_float_picture_may_have_holes() -> None:
     holed = whole.copy()
     holed[0, :5] = np.nan
     assert np.array_equal(decode(holed)[1:], decode(whole)[1:])
+
+
+def test_what_pillow_warns_of_is_not_passed_on(recwarn: pytest.WarningsRecorder) -> None:
+    exif = Image.Exif()
+    exif[0x10E] = "a description that is cut off"
+    cut = exif.tobytes()[:-20]
+    assert decode(saved(drawing(), "JPEG", exif=cut)).shape == (60, 200)
+    assert not recwarn
+
+
+def test_numbers_beyond_all_others_are_no_more_than_dirt() -> None:
+    picture = np.asarray(drawing(), np.float32) / 255
+    for odd in (np.inf, -np.inf, np.nan):
+        spoilt = picture.copy()
+        spoilt[0, 0] = odd
+        assert np.array_equal(decode(spoilt)[1:], decode(picture)[1:])
+    spoilt[0, :2] = 3e38, -3e38
+    assert decode(spoilt).shape == (60, 200)
+    with pytest.raises(ImageError, match="an array of complex64, not of numbers"):
+        decode(picture.astype(np.complex64))
+
+
+@pytest.mark.parametrize("name", ["max_scale", "writing", "slack"])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_specs_without_end_are_refused(name: str, value: float) -> None:
+    with pytest.raises(OptionError, match=r"no line image fits|they are at least 0 and 1"):
+        from_json(ImageSpec, {name: value})

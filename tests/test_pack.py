@@ -536,3 +536,31 @@ def test_a_pack_is_on_the_disk_before_it_is_in_its_place(
     before = done[: done.index("renamed")]
     assert {"pixels.bin", "index.arrow", "manifest.json"} <= set(before)
     assert stat.S_IMODE((tmp_path / "pack").stat().st_mode) == 0o755
+
+
+def test_a_damaged_index_is_noticed_before_it_is_used(tmp_path: Path) -> None:
+    packed(table(tmp_path, names(50)), tmp_path / "pack")
+    file = tmp_path / "pack" / "index.arrow"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(PackError, match=r"index\.arrow is damaged, its sha256 differs"):
+        Pack.open(tmp_path / "pack")
+
+
+@pytest.mark.parametrize("change", [{"files": 1.5}, {"alphabet": {"A": 1}}, {"image": []}])
+def test_an_odd_manifest_is_damaged(tmp_path: Path, change: dict[str, Any]) -> None:
+    packed(table(tmp_path, names(5)), tmp_path / "pack")
+    file = tmp_path / "pack" / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(PackError, match="damaged"):
+        Pack.open(tmp_path / "pack")
+    file.write_text("[" * 100_000)
+    with pytest.raises(PackError, match="is damaged"):
+        Pack.open(tmp_path / "pack")
+
+
+@pytest.mark.parametrize("values", [{"validation": float("nan")}, {"test": float("nan")}])
+def test_a_part_that_is_no_number_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="parts of 1 together"):
+        PackOptions(**values)  # type: ignore[arg-type]

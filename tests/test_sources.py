@@ -339,3 +339,30 @@ def test_of_two_columns_of_a_name_the_first_counts(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("file,text,writer,Writer\n1.png,A,w,x\n")
     (line,) = read_sources([tmp_path / "t.csv"], SourceOptions())
     assert line.group == "w"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"file": "1.png", "text": "A\\ud800"}', "after line 1: .*surrogates not allowed"),
+        ("[[1, 2]]", "row 2 is no object with columns"),
+    ],
+)
+def test_rows_of_json_that_are_no_rows_are_named(tmp_path: Path, row: str, message: str) -> None:
+    (file := tmp_path / "t.jsonl").write_text(f'{{"file": "0.png", "text": "B"}}\n{row}\n')
+    with pytest.raises(GroundTruthError, match=message):
+        list(read_sources([file], SourceOptions()))
+
+
+def test_a_whole_character_in_two_halves_is_one(tmp_path: Path) -> None:
+    (file := tmp_path / "t.jsonl").write_text('{"file": "0.png", "text": "\\ud83d\\ude00"}')
+    (line,) = read_sources([file], SourceOptions())
+    assert line.text == "\U0001f600"
+
+
+def test_a_date_beyond_all_calendars_is_named(tmp_path: Path) -> None:
+    when = pa.array([2**61], pa.int64()).cast(pa.timestamp("ms"))
+    columns = {"image": [b"x"], "text": ["A"], "writer": when}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(GroundTruthError, match=r"t\.parquet: damaged: "):
+        list(read_sources([tmp_path / "t.parquet"], SourceOptions()))

@@ -213,3 +213,13 @@ def test_another_image_spec_is_taken_over_from_the_packs_and_said(
     assert run.spec == spec
     assert "max_width=96" in caplog.text
     assert "the new model will read ImageSpec(height=32, max_width=128" in caplog.text
+
+
+def test_a_network_that_is_not_all_there_is_refused() -> None:
+    network = build(OPTIONS, SPEC.height, OLD.classes)
+    weights = {name: weight for name, weight in network.state_dict().items() if weight.dim()}
+    del weights["head.bias"], weights["stem.0.1.bias"]
+    with pytest.raises(TrainingError, match=r"lacks head\.bias and 1 other weights; copy"):
+        fill(network, weights)
+    with pytest.raises(TrainingError, match="other weights; copy or export"):
+        fill(network, {})

@@ -22,7 +22,7 @@ from penname.options import from_flags
 from penname.training import checkpoint
 from penname.training import sweep as sweep_module
 from penname.training.options import TrainOptions
-from penname.training.sweep import Planned, _result, command, read_plan, sweep, train_all
+from penname.training.sweep import Planned, _finished, _result, command, read_plan, sweep, train_all
 from penname.training.sweep_report import SCORES, Result, SweepReport, T, chart, spread
 
 if TYPE_CHECKING:
@@ -116,6 +116,10 @@ def test_the_sweep_in_the_docs_is_one(tmp_path: Path) -> None:
         ("[1]", "is [1]; write option: value pairs"),
         ("", "is None; write option: value pairs"),
         ("{", "is not YAML: "),
+        ("2020-99-99", "is not YAML: "),
+        ("!!timestamp 99", "is not YAML: "),
+        ("[" * 100_000, "is not YAML: "),
+        ("runs: [{epochs: .inf}]", "epochs is inf, not a int"),
         ("!!python/object/apply:os.getcwd []", "is not YAML: "),
     ],
 )
@@ -372,6 +376,14 @@ def test_the_page_escapes_names_and_shows_every_run() -> None:
     assert html.count("<svg") == 2 + 3  # two in the legend; correct characters are not known
     assert "2: finished" in html
     assert "0: not finished" in html
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    newest = tmp_path / "x" / "step-00000020"
+    newest.mkdir(parents=True)
+    checkpoint.write_json(newest / "state.json", {})
+    with pytest.raises(TrainingError, match=r"step-00000020 is damaged"):
+        _finished(Planned("x", TrainOptions(), tmp_path / "x"), [], None)
 
 
 def test_seconds_are_those_of_an_epoch(tmp_path: Path) -> None:

@@ -295,6 +295,19 @@ def test_a_new_run_takes_nothing_from_one_that_was_killed_before_it_saved(
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
+def test_a_damaged_best_is_named(pack: Path, tmp_path: Path) -> None:
+    train([pack], tmp_path, options(epochs=1))
+    file = tmp_path / "best" / "training.json"
+    good = json.loads(file.read_text())
+    changes: list[dict[str, Any]] = [{"alphabet": "A"}, {"options": 3}, {"image": []}]
+    for bad in ({}, *(good | change for change in changes)):
+        file.write_text(json.dumps(bad))
+        with pytest.raises(
+            TrainingError, match=r"training\.json is damaged \(.*export another run"
+        ):
+            load_best(tmp_path)
+
+
 def stopped(pack: Path, out: Path, **changed: Any) -> Path:
     """Begin a run, stop it after its second step and return its checkpoint."""
     train([pack], out, options(time_limit="2s", **changed), clock=ticking())

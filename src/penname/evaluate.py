@@ -24,6 +24,7 @@ from penname.options import option
 from penname.recognizer import Prediction
 from penname.report import Confusion, Line, Report, Slice
 
+MOST = 1_000_000  # lines read at once, and draws
 CONFUSIONS = 30  # most frequent ones reported
 WORST = 50  # predictions with the most edits reported
 CHUNK = 32  # batches read at once, so that a recognizer can put equal widths together
@@ -50,8 +51,11 @@ class EvaluateOptions:
     seed: int = option(0, "seed of the bootstrap draws")
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.resamples < 1 or self.seed < 0:
-            raise OptionError(f"{self}: batch_size and resamples are at least 1, seed at least 0")
+        if not (1 <= self.batch_size <= MOST and 1 <= self.resamples <= MOST and self.seed >= 0):
+            raise OptionError(
+                f"{self}: batch_size and resamples are at least 1 and at most {MOST:,}, "
+                "seed at least 0"
+            )
 
 
 DEFAULTS = EvaluateOptions()

@@ -85,8 +85,8 @@ def _files(path: Path) -> list[Path]:
         for name in names
         if name.lower().endswith((*SUFFIXES, PARQUET, PDF))
     ]
-    # A link that leads nowhere is kept, and named when it cannot be read.
-    files = [file for file in files if file.is_file() or file.is_symlink()]
+    # A link that leads nowhere is kept, and named when it is read; a pipe would be waited for.
+    files = [file for file in files if file.is_file() or not file.exists()]
     if scans := [file for file in files if file.suffix.lower() == PDF]:
         logger.warning(
             "%s: %d PDF files are not read, such as %s; make images of them first",
@@ -124,7 +124,7 @@ def _parquet(file: Path) -> Iterator[Input]:
             rows = (value for batch in batches for value in batch.column(0).to_pylist())
             for row, value in enumerate(rows, start=1):
                 yield _picture(file, row, value)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         yield Input(str(file), b"", str(error))
 
 

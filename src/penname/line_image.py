@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,10 +87,10 @@ class ImageSpec:
             self.height < 8
             or self.max_width < self.width_step
             or self.width_step < 1
-            or self.max_scale <= 0
+            or not 0 < self.max_scale < math.inf
         ):
             raise OptionError(f"no line image fits {self}; height is at least 8")
-        if not (self.writing >= 0 and self.slack >= 1):  # nan is neither
+        if not (0 <= self.writing < math.inf and 1 <= self.slack < math.inf):  # nan is neither
             raise OptionError(
                 f"writing is {self.writing} and slack {self.slack}; they are at least 0 and 1"
             )
@@ -124,7 +125,7 @@ def decode(source: Source) -> Grey:
             return _grey_array(file)
         if isinstance(file, Image.Image):
             return _grey_picture(file)
-        with _opened(file) as picture:
+        with _quietly(), _opened(file) as picture:
             if picture.format == "TIFF":
                 numbers, _ = _page_numbers(picture)
                 if len(numbers) > 1:
@@ -156,9 +157,10 @@ def pages(file: Path) -> Iterator[Image.Image | str]:
         numbers, wrong = _page_numbers(picture)
         for number in numbers if len(numbers) > 1 or wrong else ():
             try:
-                picture.seek(number)
-                _check_size(picture.width, picture.height)
-                copied = picture.copy()
+                with _quietly():
+                    picture.seek(number)
+                    _check_size(picture.width, picture.height)
+                    copied = picture.copy()
             except Exception as error:  # as in `decode`
                 yield f"cannot read the page: {error}"
             else:
@@ -174,7 +176,7 @@ def _page_numbers(picture: Image.Image) -> tuple[list[int], str]:
     """
     numbers: list[int] = []
     number = 0
-    with warnings.catch_warnings(action="ignore"):  # of Pillow's, before it raises
+    with _quietly():
         while True:
             try:
                 picture.seek(number)
@@ -188,12 +190,20 @@ def _page_numbers(picture: Image.Image) -> tuple[list[int], str]:
 
 
 def _opened(file: str | Path | io.BytesIO) -> Image.Image:
-    """Open a picture; Pillow warns of a large one where `_check_size` refuses it."""
-    with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+    """Open a picture."""
+    with _quietly():
         picture = Image.open(file, formats=FORMATS)
     # Pillow maps uncompressed files that it knows by name, and mixes up the rows of turned ones.
     picture.filename = ""
     return picture
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep Pillow's warnings from people: it warns, then reads on or raises, which is told."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
 
 
 def _is_empty(source: Source) -> bool:
@@ -447,7 +457,10 @@ def _grey_array(array: np.ndarray) -> Grey:
 
 
 def _eight_bit(array: np.ndarray) -> np.ndarray:
-    values: np.ndarray[Any, Any] = np.nan_to_num(array.astype(np.float32))
+    if array.dtype.kind not in "biuf":
+        raise ImageError(f"cannot read the image: an array of {array.dtype}, not of numbers")
+    values = array.astype(np.float64)
+    values[~np.isfinite(values)] = 0.0
     low, high = min(float(values.min()), 0.0), float(values.max())  # pale paper stays pale
     if high == low:
         return np.full(array.shape, PAPER, dtype=np.uint8)

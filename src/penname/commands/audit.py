@@ -161,10 +161,11 @@ def _print_table(audit: Audit) -> None:
 
 def _apply(arguments: argparse.Namespace) -> int:
     from penname.ground_truth.corrections import Corrections, write_table
+    from penname.line_image import SUFFIXES
 
     if any(getattr(arguments, name) for name in JUDGING):
         raise OptionError("--apply judges nothing: give it --data and --out alone")
-    check_outputs([arguments.out], [*_tables(arguments), arguments.apply])
+    check_outputs([arguments.out], [*_tables(arguments), arguments.apply], never=SUFFIXES)
     corrections = Corrections.read(arguments.apply)
     number = write_table(corrections.apply(_lines(arguments)), arguments.out)
     for row in corrections.aside:

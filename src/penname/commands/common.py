@@ -63,13 +63,25 @@ def load_recognizer(arguments: argparse.Namespace) -> Recognizer:
     return recognizer.quick() if arguments.quick else recognizer
 
 
-def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str | None]) -> None:
+def check_outputs(
+    outputs: Iterable[Path | None],
+    inputs: Iterable[Path | str | None],
+    *,
+    never: tuple[str, ...] | None = None,
+) -> None:
     """Refuse files that cannot be written, or would be written over each other or what is read.
+
+    Nor are they written with one of the suffixes `never`, those of pictures and Parquet: of
+    `--csv *.jpg` a shell makes the first picture the table, and the others are what is read.
 
     Raises:
         OptionError: naming the file.
     """
-    read, written = {os.path.realpath(path) for path in inputs if path}, set[str]()
+    from penname.inputs import PARQUET
+    from penname.line_image import SUFFIXES
+
+    never = (*SUFFIXES, PARQUET) if never is None else never
+    read, written = {_identity(path) for path in inputs if path}, set[str]()
     for file in filter(None, outputs):
         path = os.path.realpath(file)
         if not file.parent.is_dir():
@@ -78,11 +90,22 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | str | 
             raise OptionError(f"{file} is a folder; name a file to write")
         if not os.access(file if file.exists() else file.parent, os.W_OK):
             raise OptionError(f"{file} may not be written; choose another file")
-        if path in read:
+        if _identity(file) in read:
             raise OptionError(f"{file} is read here; choose another file to write")
+        if file.suffix.lower() in never:
+            raise OptionError(f"{file} has the name of pictures; choose another file to write")
         if path in written and (file.is_file() or not file.exists()):  # /dev/null may be
             raise OptionError(f"{file} would be written twice; name another file")
         written.add(path)
+
+
+def _identity(path: Path | str) -> tuple[int, int] | str:
+    """Return what is the same for all links to a file, or the path that one would have."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  # of patterns, too, which are no paths
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
 
 
 def change_flags(sub: argparse.ArgumentParser) -> None:

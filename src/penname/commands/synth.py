@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OptionError(f"{arguments.sheet}: a contact sheet is a PNG; name it .png")
     check_free(arguments.out)
     if arguments.sheet:
-        check_outputs([arguments.sheet], [])
+        check_outputs([arguments.sheet], [], never=())
         kit = Kit(arguments.data, options.flatten, options.text)
         contact_sheet(arguments.sheet, SHEET, arguments.real, kit=kit, options=options)
     lines = synthesise(arguments.out, options, arguments.data, spec, progress=progress)

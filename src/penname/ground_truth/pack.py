@@ -49,7 +49,8 @@ class PackOptions(SourceOptions, CleaningOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.validation, self.test) < 0 or self.validation + self.test > 1:
+        parts = self.validation, self.test
+        if not (min(parts) >= 0 and sum(parts) <= 1):  # nan is neither
             raise OptionError(
                 f"validation {self.validation} and test {self.test} are parts of 1 together"
             )

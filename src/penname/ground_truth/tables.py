@@ -11,12 +11,14 @@ import csv
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from penname.errors import GroundTruthError
@@ -31,6 +33,7 @@ SPLIT_NAMES = {"": "", "train": "train", "test": "test"} | dict.fromkeys(
 READINGS = ("text", "confidence")  # the columns by which a table of `penname read` is known
 NO_COLUMN = "\0"
 BATCH = 256  # rows of a Parquet file held at a time
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # of a character that JSON writes in two
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +108,7 @@ class Table:
                 text=label(row.get(columns.text), f"{name}:{number}"),
                 source=_text(row.get(columns.source)) or stem,
                 group=columns.group_of(row),
-                image=self._image(file) if images else b"",
+                image=self._image(file) if images and file else b"",
                 split=self.split or _split(row.get(columns.split), self.path, number),
                 place=place,
             )
@@ -157,7 +160,7 @@ class Parquet:
         try:
             for batch in file.iter_batches(BATCH, columns=columns):
                 yield from batch.to_pylist()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
             raise GroundTruthError(f"{self.path}: damaged: {error}; get it again") from None
 
     def _line(self, row: Mapping[str, Any], number: int, columns: Columns) -> GroundTruth:
@@ -296,7 +299,12 @@ def _check_cells(row: Mapping[Any, Any], place: str, delimiter: str, columns: in
 def _json_rows(file: Any) -> Iterator[Row]:
     for number, text in enumerate(file, start=1):
         if text.strip():
-            yield number, dict(json.loads(text))
+            row = json.loads(text)
+            if not isinstance(row, dict):
+                raise ValueError(f"row {number} is no object with columns")
+            if HALF.search(text):
+                json.dumps(row, ensure_ascii=False).encode()  # raises where the other half lacks
+            yield number, row
 
 
 def _text(value: Any) -> str | None:

@@ -192,11 +192,14 @@ def load_best(run: Path) -> tuple[dict[str, Any], Exported]:
         raise TrainingError(
             f"{file}: {error}; give the --out of a training run that was validated"
         ) from None
-    options = from_json(TrainOptions, training["options"])
-    spec = stored_spec(training["image"])
     weights = load_tensors(run / "best" / "weights.safetensors")
-    network = build(options, spec.height, Alphabet(training["alphabet"]).classes, weights)
-    network.load_state_dict(weights)
+    try:
+        options = from_json(TrainOptions, training["options"])
+        spec = stored_spec(training["image"])
+        network = build(options, spec.height, Alphabet(training["alphabet"]).classes, weights)
+        network.load_state_dict(weights)
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        raise TrainingError(f"{file} is damaged ({error!r}); export another run") from None
     return training, Exported(network).eval()
 
 

@@ -104,7 +104,11 @@ def weights_of(folder: ModelFolder) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def fill(network: nn.Module, trained: dict[str, Tensor]) -> None:
-    """Put trained weights over fresh ones; an output layer may have more rows than was trained."""
+    """Put trained weights over fresh ones; an output layer may have more rows than was trained.
+
+    Raises:
+        TrainingError: they are another network's, or some are missing.
+    """
     state = network.state_dict()
     for name, value in trained.items():
         rows = len(value)
@@ -115,3 +119,9 @@ def fill(network: nn.Module, trained: dict[str, Tensor]) -> None:
                 "train from nothing, or from a model of this one"
             )
         part.copy_(value)
+    fresh = {name for name, _ in network.named_parameters()} - trained.keys()
+    if missing := sorted(name for name in fresh if not name.startswith("shortcut.")):
+        raise TrainingError(
+            f"the model lacks {missing[0]} and {len(missing) - 1} other weights; copy or export it "
+            "again"
+        )

@@ -23,6 +23,7 @@ import time
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import yaml
@@ -154,7 +155,7 @@ def command(run: Planned, packs: Sequence[Path], start: str, device: str) -> lis
 def _parsed(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise OptionError(f"{file} is not YAML: {error}") from None
 
 
@@ -175,19 +176,21 @@ def _settings(plan: dict[str, Any], file: Path) -> Iterator[tuple[Any, str]]:
 def _seeds(seeds: Any, file: Path) -> list[int]:
     values = _list(seeds, f"{file}: seeds")
     if any(type(seed) is not int for seed in values) or len(set(values)) < len(values):
-        raise OptionError(f"{file}: seeds is {seeds}; give different whole numbers, as [1, 2, 3]")
+        raise OptionError(
+            f"{file}: seeds is {shortened(seeds)}; give different whole numbers, as [1, 2, 3]"
+        )
     return values
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise OptionError(f"{where} is {value!r}; write option: value pairs")
+        raise OptionError(f"{where} is {shortened(value)}; write option: value pairs")
     return value
 
 
 def _list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise OptionError(f"{where} is {value!r}; write a list, as [32, 64]")
+        raise OptionError(f"{where} is {shortened(value)}; write a list, as [32, 64]")
     return value
 
 
@@ -203,10 +206,12 @@ def _typed(setting: Any, where: str) -> dict[str, Any]:
         try:
             typed[name] = kinds[name](value)
             fits = kinds[name] is str or typed[name] == float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             fits = False
         if not fits or not isinstance(value, str | int | float) or isinstance(value, bool):
-            raise OptionError(f"{where}: {name} is {value!r}, not a {kinds[name].__name__}")
+            raise OptionError(
+                f"{where}: {name} is {shortened(value)}, not a {kinds[name].__name__}"
+            )
     return typed
 
 
@@ -227,12 +232,16 @@ def _finished(run: Planned, prints: list[str], start: str | None) -> bool:
     if not newest:
         return False
     state = checkpoint.read_state(newest)
-    check_same_options(from_json(TrainOptions, state["options"]), run.options, newest)
-    if state["packs"] != prints:
+    try:
+        before, packs, finished = state["options"], state["packs"], bool(state["finished"])
+        check_same_options(from_json(TrainOptions, before), run.options, newest)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise TrainingError(f"{newest} is damaged ({error!r}); choose another --out") from None
+    if packs != prints:
         raise TrainingError(f"{newest} was made with other packs; choose another --out")
     if state.get("from") != start:
         raise TrainingError(f"{newest} began with another --from; choose another --out")
-    return bool(state["finished"])
+    return finished
 
 
 def train_all(
