@@ -150,7 +150,8 @@ def decode(source: Source) -> Grey:
 def pages(file: Path) -> Iterator[Image.Image | str]:
     """Yield each page of a file of several, or what is wrong with it; nothing of any other file."""
     try:
-        picture = _opened(file)
+        with _quietly():
+            picture = _opened(file)
     except Exception:  # whatever it is, `decode` says it
         return
     with picture:
@@ -191,8 +192,7 @@ def _page_numbers(picture: Image.Image) -> tuple[list[int], str]:
 
 def _opened(file: str | Path | io.BytesIO) -> Image.Image:
     """Open a picture."""
-    with _quietly():
-        picture = Image.open(file, formats=FORMATS)
+    picture = Image.open(file, formats=FORMATS)
     # Pillow maps uncompressed files that it knows by name, and mixes up the rows of turned ones.
     picture.filename = ""
     return picture
