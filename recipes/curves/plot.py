@@ -36,7 +36,10 @@ def main() -> None:
         cells = [cell(found[name][i][score]) for score in ("exact", "cer") for name in NAMES]
         print(f"| {size} | {' | '.join(cells)} |")
 
-    import matplotlib.pyplot as plt
+    try:
+        import matplotlib.pyplot as plt
+    except ModuleNotFoundError:
+        sys.exit(f"{out / 'curves.png'} is not drawn: pip install matplotlib, and start again")
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for axis, score, title in zip(axes, ("exact", "cer"), ("exact match", "CER"), strict=True):
