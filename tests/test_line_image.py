@@ -521,23 +521,42 @@ def test_a_spec_of_before_takes_writing_as_it_comes() -> None:
     assert stored_spec(asdict(WRITING)) == WRITING
 
 
-def _small_copy() -> Image.Image:
-    copy = drawing(50, 15)
-    copy.encoderinfo = {"tiffinfo": {254: 1}}
-    return copy
+def scanned(*kinds: bytes) -> bytes:
+    """Return a TIFF with a page for each: what its tag 254 holds, a type and four bytes."""
+    first, *others = [drawing() if kind[2] != 1 else drawing(50, 15) for kind in kinds]
+    encoded = bytearray(
+        saved(first, "TIFF", save_all=True, append_images=others, tiffinfo={254: 0})
+    )
+    at = int.from_bytes(encoded[4:8], "little")
+    for kind in kinds:
+        count = int.from_bytes(encoded[at : at + 2], "little")
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            if int.from_bytes(encoded[entry : entry + 2], "little") == 254:
+                encoded[entry + 2 : entry + 4], encoded[entry + 8 : entry + 12] = kind[:2], kind[2:]
+        at = int.from_bytes(encoded[at + 2 + 12 * count : at + 6 + 12 * count], "little")
+    return bytes(encoded)
 
 
-@pytest.mark.parametrize("first", [False, True])
-def test_a_small_copy_beside_a_page_is_no_page(tmp_path: Path, first: bool) -> None:
-    order = [_small_copy(), drawing()] if first else [drawing(), _small_copy()]
-    info = {"tiffinfo": {254: 1}} if first else {}
-    if first:
-        order[1].encoderinfo = {"tiffinfo": {}}
-    encoded = saved(order[0], "TIFF", save_all=True, append_images=order[1:], **info)
-    (file := tmp_path / "scan.tif").write_bytes(encoded)
+PAGE, COPY, WORD = b"\4\0\0\0\0\0", b"\4\0\1\0\0\0", b"\2\0A\0\0\0"
+
+
+@pytest.mark.parametrize("kinds", [(PAGE, COPY), (COPY, PAGE), (PAGE,), (COPY,), (WORD,)])
+def test_a_small_copy_beside_a_page_is_no_page(tmp_path: Path, kinds: tuple[bytes, ...]) -> None:
+    (file := tmp_path / "scan.tif").write_bytes(encoded := scanned(*kinds))
     assert list(pages(file)) == []
-    assert np.array_equal(decode(file), np.asarray(drawing()))
-    assert np.array_equal(decode(encoded), np.asarray(drawing()))
+    shown = drawing(50, 15) if kinds == (COPY,) else drawing()
+    assert np.array_equal(decode(file), np.asarray(shown))
+    assert np.array_equal(decode(encoded), np.asarray(shown))
+
+
+@pytest.mark.parametrize("kinds", [(PAGE, PAGE), (COPY, COPY), (WORD, PAGE), (PAGE, COPY, PAGE)])
+def test_pages_are_told_whatever_they_are_said_to_be(
+    tmp_path: Path, kinds: tuple[bytes, ...]
+) -> None:
+    (file := tmp_path / "scan.tif").write_bytes(scanned(*kinds))
+    assert [isinstance(page, Image.Image) for page in pages(file)] == [True, True]
+    with pytest.raises(ImageError, match="it has 2 pages"):
+        decode(file)
 
 
 def test_a_page_before_a_damaged_pointer_is_one(recwarn: pytest.WarningsRecorder) -> None:
@@ -604,8 +623,10 @@ def test_numbers_beyond_all_others_are_no_more_than_dirt() -> None:
         spoilt = picture.copy()
         spoilt[0, 0] = odd
         assert np.array_equal(decode(spoilt)[1:], decode(picture)[1:])
-    spoilt[0, :2] = 3e38, -3e38
-    assert decode(spoilt).shape == (60, 200)
+    for large in (3e38, 1e308):
+        beyond = picture.astype(np.float64)
+        beyond[0, :2] = large, -large
+        assert decode(beyond).shape == (60, 200)
     with pytest.raises(ImageError, match="an array of complex64, not of numbers"):
         decode(picture.astype(np.complex64))
 

@@ -118,6 +118,8 @@ def test_the_sweep_in_the_docs_is_one(tmp_path: Path) -> None:
         ("{", "is not YAML: "),
         ("2020-99-99", "is not YAML: "),
         ("!!timestamp 99", "is not YAML: "),
+        ("!!bool foo", "is not YAML: "),
+        ('!!int ""', "is not YAML: "),
         ("[" * 100_000, "is not YAML: "),
         ("runs: [{epochs: .inf}]", "epochs is inf, not a int"),
         ("!!python/object/apply:os.getcwd []", "is not YAML: "),

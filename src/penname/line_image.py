@@ -47,6 +47,7 @@ ENLARGED = 4.0  # times a picture is enlarged for small writing, at most
 SMALLER = 0.88  # scale of the second look at a doubtful line
 INK = 128  # after levels, anything darker is ink
 
+LARGEST = 1e300  # of the numbers of a picture: the difference of two is one too
 SUBFILE, SMALL_COPY = 254, 1  # what a page of a TIFF is, and its bit for a small copy of another
 
 Grey = np.ndarray  # (h, w) uint8
@@ -173,7 +174,7 @@ def pages(file: Path) -> Iterator[Image.Image | str]:
 def _page_numbers(picture: Image.Image) -> tuple[list[int], str]:
     """Return the numbers of a picture's pages, and what is wrong with what follows, if it is.
 
-    Small copies of a page, which some TIFFs have beside it, are none.
+    Small copies of a page, which some TIFFs have beside it, are none, unless all are said to be.
     """
     numbers: list[int] = []
     number = 0
@@ -181,11 +182,12 @@ def _page_numbers(picture: Image.Image) -> tuple[list[int], str]:
         while True:
             try:
                 picture.seek(number)
+                kind = getattr(picture, "tag_v2", {}).get(SUBFILE, 0)
             except EOFError:
-                return numbers, ""
+                return numbers or list(range(number)), ""
             except Exception as error:  # as in `decode`
-                return numbers, str(error)
-            if not getattr(picture, "tag_v2", {}).get(SUBFILE, 0) & SMALL_COPY:
+                return numbers or list(range(number)), str(error)
+            if not (isinstance(kind, int) and kind & SMALL_COPY):
                 numbers.append(number)
             number += 1
 
@@ -460,7 +462,7 @@ def _eight_bit(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise ImageError(f"cannot read the image: an array of {array.dtype}, not of numbers")
     values = array.astype(np.float64)
-    values[~np.isfinite(values)] = 0.0
+    values[~(np.abs(values) < LARGEST)] = 0.0  # infinite, no number, or beyond all measure
     low, high = min(float(values.min()), 0.0), float(values.max())  # pale paper stays pale
     if high == low:
         return np.full(array.shape, PAPER, dtype=np.uint8)

@@ -155,7 +155,10 @@ def command(run: Planned, packs: Sequence[Path], start: str, device: str) -> lis
 def _parsed(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (
+        *(yaml.YAMLError, ValueError, LookupError),
+        *(AttributeError, OverflowError, RecursionError),
+    ) as error:
         raise OptionError(f"{file} is not YAML: {error}") from None
 
 
