@@ -22,7 +22,7 @@ import pytest
 from conftest import png
 from PIL import Image
 
-from penname import __version__, network
+from penname import __version__, html, network
 from penname.cli import COMMANDS, TRAIN_EXTRA, main
 from penname.commands import common, read
 from penname.errors import ImageError, OptionError
@@ -118,6 +118,27 @@ def test_read_writes_csv_and_a_page_with_the_pictures(
     assert [row["reason"] for row in rows] == ["", "", "", ""]
     assert page.read_text("utf-8").count("data:image/png;base64,") == 3
     assert capsys.readouterr().out.count("CAFE") == 1
+
+
+def test_a_page_keeps_small_pictures_of_the_pages_of_a_scan(
+    model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    page_of = html.predictions_page
+
+    def noted(rows: list[Any]) -> str:
+        shown.extend(source for source, _ in rows)
+        return page_of(rows)
+
+    monkeypatch.setattr(html, "predictions_page", noted)
+    first, second = (Image.open(io.BytesIO(png(text))) for text in ("BEAD", "ACE"))
+    first.save(tmp_path / "scan.tif", save_all=True, append_images=[second])
+    (tmp_path / "line.png").write_bytes(png("FACE"))
+    page = tmp_path / "out.html"
+    assert main(["read", str(tmp_path), "--html", str(page), "--model", str(model.path)]) == 0
+    assert [type(source) for source in shown] == [type(page), bytes, bytes]
+    assert (decode(shown[1]) == decode(png("BEAD"))).all()
+    assert page.read_text("utf-8").count("<img") == 3
 
 
 def test_reading_nothing_at_all_fails(

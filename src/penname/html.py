@@ -162,6 +162,18 @@ def page(title: str, body: str, script: str = "") -> str:
     )
 
 
+def small(source: Source) -> bytes:
+    """Return a picture as pages show it, a PNG, or nothing where it cannot be decoded."""
+    try:
+        picture = Image.fromarray(decode(source))
+    except ImageError:
+        return b""
+    picture.thumbnail(PICTURE)
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
 def section(title: str, body: str) -> str:
     """Return a part of a page under its heading, or nothing where there is no body."""
     return f"<h2>{title}</h2>{body}\n" if body else ""
@@ -221,14 +233,9 @@ def _reason(reason: str) -> str:
 
 def _picture(source: Source) -> str:
     """Return the picture as an inlined PNG, or words where it cannot be decoded."""
-    try:
-        picture = Image.fromarray(decode(source))
-    except ImageError:
+    if not (png := small(source)):
         return "<span>no picture</span>"
-    picture.thumbnail(PICTURE)
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    data = base64.b64encode(png).decode("ascii")
     return f'<img src="data:image/png;base64,{data}" alt="" loading="lazy">'
 
 

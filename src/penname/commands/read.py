@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator
 
+    from penname.inputs import Input
+    from penname.line_image import Source
     from penname.recognizer import Prediction
 
 TABLE_HEAD = 1000  # rows that decide the widths of the table's columns
@@ -38,14 +40,15 @@ def flags(sub: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from penname.inputs import Input, expand
+    from penname.inputs import expand
 
     check_outputs([arguments.csv, arguments.html], [*arguments.paths, arguments.lexicon])
     started = time.perf_counter()
-    pictures: Iterable[Input] = expand(arguments.paths)
+    pictures = expand(arguments.paths)
+    shown: list[Source] = []
     recognizer = load_recognizer(arguments)
     if arguments.html:
-        pictures = list(pictures)  # the page shows them again
+        pictures = _noted(pictures, shown)
     tally: Counter[str] = Counter()
     predictions = _counted(recognizer.stream(pictures, arguments.batch_size), tally)
     if arguments.csv:
@@ -56,8 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html:
         from penname.html import predictions_page
 
-        sources = [picture.source for picture in pictures]
-        page = predictions_page(list(zip(sources, kept, strict=True)))
+        page = predictions_page(list(zip(shown, kept, strict=True)))
         with open_text(arguments.html) as stream:
             stream.write(page)
     say(
@@ -65,6 +67,16 @@ def run(arguments: argparse.Namespace) -> int:
         f"{recognizer.name} in {time.perf_counter() - started:.2f} s"
     )
     return 0 if tally["read"] else 1
+
+
+def _noted(pictures: Iterator[Input], shown: list[Source]) -> Iterator[Input]:
+    """Pass pictures on, and note what the page shows again: pages of a scan as small pictures."""
+    from penname.html import small
+
+    for picture in pictures:
+        is_kept = isinstance(picture.source, str | Path | bytes)
+        shown.append(picture.source if is_kept else small(picture.source))
+        yield picture
 
 
 def _counted(predictions: Iterable[Prediction], tally: Counter[str]) -> Iterator[Prediction]:
