@@ -104,6 +104,12 @@ def test_kernels_of_few_separable_ones_are_found_exactly(tmp_path: Path, picture
     assert ModelFolder.load(folder.path).checksum() == factorised.checksum()
 
 
+def together(vertical: nn.Conv2d, horizontal: nn.Conv2d) -> Tensor:
+    """Return two factors of rank 16 as the one kernel (96, 96) that they make."""
+    down = vertical.weight.detach().reshape(16, 96).T
+    return down @ horizontal.weight.detach()[:, :, 0].permute(1, 0, 2).reshape(16, 96)
+
+
 def test_the_factors_are_the_closest_on_what_comes_to_them() -> None:
     """Closer on the pictures' patches than the factors of the kernel alone, as promised."""
     torch.manual_seed(0)
@@ -114,10 +120,8 @@ def test_the_factors_are_the_closest_on_what_comes_to_them() -> None:
     kernel = whole.weight.detach().permute(1, 2, 0, 3).reshape(96, 96)
 
     def error(moment: Tensor) -> float:
-        vertical, horizontal = module._factored(whole, norm, moment, 0.45)
-        down = vertical.weight.detach().reshape(16, 96).T
-        across = horizontal.weight.detach()[:, :, 0].permute(1, 0, 2).reshape(16, 96)
-        return float(((patches @ (kernel - down @ across)) ** 2).sum())
+        found = together(*module._factored(whole, norm, moment, 0.45))
+        return float(((patches @ (kernel - found)) ** 2).sum())
 
     weighted, alone = error(patches.T @ patches / len(patches)), error(torch.eye(96))
     assert weighted < 0.5 * alone
@@ -135,9 +139,7 @@ def test_the_factors_are_closest_where_batch_norm_makes_most_of_it() -> None:
         norm.weight.copy_(torch.logspace(0, -3, 32))
     patches = torch.randn(4000, 96)
     kernel = whole.weight.detach().permute(1, 2, 0, 3).reshape(96, 96)
-    down, across = module._factored(whole, norm, patches.T @ patches / 4000, 0.45)
-    found = down.weight.detach().reshape(16, 96).T
-    found = found @ across.weight.detach()[:, :, 0].permute(1, 0, 2).reshape(16, 96)
+    found = together(*module._factored(whole, norm, patches.T @ patches / 4000, 0.45))
     scale = norm.weight.detach().repeat_interleave(3)
     left = ((patches @ (kernel - found)) * scale).square().sum()
     values = torch.linalg.svdvals(patches @ (kernel * scale))

@@ -86,9 +86,14 @@ def _glyph(character: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
 
 
 def _write_strokes(path: Path, rows: list[tuple[str, list[list[int]]]]) -> None:
-    strokes = pa.array([strokes for _, strokes in rows], pa.list_(pa.list_(pa.int16())))
-    texts = [text for text, _ in rows]
-    pq.write_table(pa.table({"text": texts, "writer": ["w"] * len(rows), "strokes": strokes}), path)
+    _of_writers(path, [(text, "w", strokes) for text, strokes in rows])
+
+
+def _of_writers(path: Path, rows: list[tuple[str, str, list[list[int]]]]) -> Path:
+    texts, writers, strokes = zip(*rows, strict=True)
+    points = pa.array(strokes, pa.list_(pa.list_(pa.int16())))
+    pq.write_table(pa.table({"text": texts, "writer": writers, "strokes": points}), path)
+    return path
 
 
 def _only(source: str, **values: object) -> SynthOptions:
@@ -520,13 +525,6 @@ def test_writing_leans_to_the_right() -> None:
     upright = np.array([(0, 0), (0, 200)], np.float32)
     top, foot = _leaned(upright, 0.2, 1.0, 0.3, 60.0)
     assert 5 < top[0] - foot[0] < 25
-
-
-def _of_writers(path: Path, rows: list[tuple[str, str, list[list[int]]]]) -> Path:
-    texts, writers, strokes = zip(*rows, strict=True)
-    points = pa.array(strokes, pa.list_(pa.list_(pa.int16())))
-    pq.write_table(pa.table({"text": texts, "writer": writers, "strokes": points}), path)
-    return path
 
 
 def test_the_letters_of_a_name_are_one_writer_s(tmp_path: Path) -> None:

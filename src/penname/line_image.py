@@ -46,7 +46,6 @@ UNEVEN = 16  # grey levels that paper may differ from end to end before it is ev
 ENLARGED = 4.0  # times a picture is enlarged for small writing, at most
 SMALLER = 0.88  # scale of the second look at a doubtful line
 INK = 128  # after levels, anything darker is ink
-
 LARGEST = 1e300  # of the numbers of a picture: the difference of two is one too
 SUBFILE, SMALL_COPY = 254, 1  # what a page of a TIFF is, and its bit for a small copy of another
 
@@ -153,10 +152,10 @@ def pages(file: Path) -> Iterator[Image.Image | str]:
     try:
         with _quietly():
             picture = _opened(file)
+            numbers, wrong = _page_numbers(picture)
     except Exception:  # whatever it is, `decode` says it
         return
     with picture:
-        numbers, wrong = _page_numbers(picture)
         for number in numbers if len(numbers) > 1 or wrong else ():
             try:
                 with _quietly():
@@ -178,18 +177,17 @@ def _page_numbers(picture: Image.Image) -> tuple[list[int], str]:
     """
     numbers: list[int] = []
     number = 0
-    with _quietly():
-        while True:
-            try:
-                picture.seek(number)
-                kind = getattr(picture, "tag_v2", {}).get(SUBFILE, 0)
-            except EOFError:
-                return numbers or list(range(number)), ""
-            except Exception as error:  # as in `decode`
-                return numbers or list(range(number)), str(error)
-            if not (isinstance(kind, int) and kind & SMALL_COPY):
-                numbers.append(number)
-            number += 1
+    while True:
+        try:
+            picture.seek(number)
+            kind = getattr(picture, "tag_v2", {}).get(SUBFILE, 0)
+        except EOFError:
+            return numbers or list(range(number)), ""
+        except Exception as error:  # as in `decode`
+            return numbers or list(range(number)), str(error)
+        if not (isinstance(kind, int) and kind & SMALL_COPY):
+            numbers.append(number)
+        number += 1
 
 
 def _opened(file: str | Path | io.BytesIO) -> Image.Image:

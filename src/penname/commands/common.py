@@ -81,22 +81,22 @@ def check_outputs(
     from penname.line_image import SUFFIXES
 
     never = (*SUFFIXES, PARQUET) if never is None else never
-    read, written = {_identity(path) for path in inputs if path}, set[str]()
+    read, written = {_identity(path) for path in inputs if path}, set[tuple[int, int] | str]()
     for file in filter(None, outputs):
-        path = os.path.realpath(file)
+        identity = _identity(file)
         if not file.parent.is_dir():
             raise OptionError(f"{file}: there is no folder {file.parent}; make it first")
         if file.is_dir():
             raise OptionError(f"{file} is a folder; name a file to write")
         if not os.access(file if file.exists() else file.parent, os.W_OK):
             raise OptionError(f"{file} may not be written; choose another file")
-        if _identity(file) in read:
+        if identity in read:
             raise OptionError(f"{file} is read here; choose another file to write")
         if file.suffix.lower() in never:
             raise OptionError(f"{file} has the name of pictures; choose another file to write")
-        if path in written and (file.is_file() or not file.exists()):  # /dev/null may be
+        if identity in written and (file.is_file() or not file.exists()):  # /dev/null may be
             raise OptionError(f"{file} would be written twice; name another file")
-        written.add(path)
+        written.add(identity)
 
 
 def _identity(path: Path | str) -> tuple[int, int] | str:

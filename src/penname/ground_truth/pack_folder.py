@@ -42,7 +42,8 @@ ODD = (AttributeError, KeyError, RecursionError, TypeError, ValueError)  # what 
 SPLITS = ("train", "validation", "test", "unlabelled")
 MANIFEST = "manifest.json"
 INDEX = "index.arrow"  # always verified: of a damaged one Arrow reads beyond its end
-FILES = ("pixels.bin", INDEX, "rejected.csv", "changed.csv")
+PIXELS = "pixels.bin"
+FILES = (PIXELS, INDEX, "rejected.csv", "changed.csv")
 ROWS = 4096  # rows of the index held before they are written
 STRINGS = ("id", "file", "row", "text", "source", "group", "split")
 SCHEMA = pa.schema(
@@ -74,7 +75,7 @@ class Pack:
             _check_files(path, manifest, verify)
             with pa.memory_map(str(path / INDEX)) as file:
                 index = pa.ipc.open_file(file).read_all()
-            pixels = np.memmap(path / "pixels.bin", dtype=np.uint8, mode="r").view(np.ndarray)
+            pixels = np.memmap(path / PIXELS, dtype=np.uint8, mode="r").view(np.ndarray)
             alphabet = Alphabet(manifest["alphabet"])
             spec = stored_spec(manifest["image"])
         except PackError:
@@ -139,7 +140,7 @@ class Pack:
     def checksum(self) -> str:
         """The starts of the checksums of its index and its pixels."""
         files = self.manifest["files"]
-        return "-".join(files[name]["sha256"][:16] for name in ("index.arrow", "pixels.bin"))
+        return "-".join(files[name]["sha256"][:16] for name in (INDEX, PIXELS))
 
     @cached_property
     def groups(self) -> list[str]:
@@ -195,8 +196,8 @@ class PackWriter:
                 shutil.rmtree(folder)
         self._partial = Path(tempfile.mkdtemp(prefix=prefix, dir=self.out.parent))
         self._partial.chmod(0o755)  # mkdtemp makes a private folder
-        self._pixels = (self._partial / "pixels.bin").open("wb")
-        self._index = pa.ipc.new_file(str(self._partial / "index.arrow"), SCHEMA)
+        self._pixels = (self._partial / PIXELS).open("wb")
+        self._index = pa.ipc.new_file(str(self._partial / INDEX), SCHEMA)
         self._rejected = self._table("rejected.csv", ("file", "row", "rule", "note", "text"))
         self._changed = self._table("changed.csv", ("file", "row", "rules", "before", "after"))
         return self
@@ -324,7 +325,7 @@ class PackWriter:
             "splits": {split: self.splits[split] for split in SPLITS},
             "sources": dict(self.sources),
             "cleaning": dict(self.rules),
-            "files": {FILES[0]: {"bytes": self._offset, "sha256": self._digest.hexdigest()}}
+            "files": {PIXELS: {"bytes": self._offset, "sha256": self._digest.hexdigest()}}
             | {name: _size_and_sha256(self._partial / name) for name in FILES[1:]},
         }
 

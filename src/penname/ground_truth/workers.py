@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from penname.errors import PackError
-from penname.line_image import PAPER, Grey, ImageSpec, line_image_or_reason
+from penname.line_image import Grey, ImageSpec, has_ink, line_image_or_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -105,7 +105,7 @@ def _fill(slot: int, pictures: Sequence[Picture], spec: ImageSpec) -> list[int |
 
 def _outcome(picture: Picture, spec: ImageSpec) -> Outcome:
     image = line_image_or_reason(picture, spec)
-    if isinstance(image, str) or image.min() < PAPER:
+    if isinstance(image, str) or has_ink(image):
         return image
     return "the image holds no ink"
 

@@ -145,9 +145,10 @@ def _digest(lines: Iterable[GroundTruth], folds: int) -> str:
     digest = hashlib.blake2b(digest_size=16)
     used = set()
     for line in lines:
-        fold = fold_of(line, folds)
+        content = _content(line)  # which a line without a group is dealt by
+        fold = fold_of(replace(line, image=content), folds)
         used.add(fold)
-        picture = hashlib.blake2b(_content(line), digest_size=16).hexdigest()
+        picture = hashlib.blake2b(content, digest_size=16).hexdigest()
         digest.update(json.dumps([line.row, line.text, fold, picture]).encode())
     if len(used) < 2:
         raise TrainingError(

@@ -46,6 +46,14 @@ if TYPE_CHECKING:
 KEYS = {"seeds", "options", "grid", "runs"}
 ELSEWHERE = {"seed": "list seeds under `seeds`", "device": "give --device"}
 POLL = 0.1  # seconds between two looks at the processes
+NOT_YAML = (  # what its parser raises, and what makes values of tags
+    yaml.YAMLError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    ValueError,
+)
 LOG = "log.txt"  # in the folder of a run: what `penname train` says
 
 
@@ -155,10 +163,7 @@ def command(run: Planned, packs: Sequence[Path], start: str, device: str) -> lis
 def _parsed(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text("utf-8"))
-    except (
-        *(yaml.YAMLError, ValueError, LookupError),
-        *(AttributeError, OverflowError, RecursionError),
-    ) as error:
+    except NOT_YAML as error:
         raise OptionError(f"{file} is not YAML: {error}") from None
 
 
