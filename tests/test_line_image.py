@@ -617,6 +617,18 @@ def test_what_pillow_warns_of_is_not_passed_on(recwarn: pytest.WarningsRecorder)
     assert not recwarn
 
 
+def test_what_pillow_logs_is_not_passed_on(caplog: pytest.LogCaptureFixture) -> None:
+    many = bytearray(saved(drawing(), "TIFF", tiffinfo={277: 1}))
+    start = int.from_bytes(many[4:8], "little")
+    entries = int.from_bytes(many[start : start + 2], "little")
+    for entry in range(start + 2, start + 2 + 12 * entries, 12):
+        if int.from_bytes(many[entry : entry + 2], "little") == 277:  # samples a pixel
+            many[entry + 8] = 99
+    with pytest.raises(ImageError, match="not an image in a format read here"):
+        decode(bytes(many))
+    assert not caplog.records
+
+
 def test_numbers_beyond_all_others_are_no_more_than_dirt() -> None:
     picture = np.asarray(drawing(), np.float32) / 255
     for odd in (np.inf, -np.inf, np.nan):

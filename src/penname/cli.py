@@ -56,7 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(words).parse_args(words)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("penname").setLevel(logging.INFO)
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a picture we say
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()

@@ -12,6 +12,7 @@ on the line alone, so a line reads the same alone and in a batch.
 from __future__ import annotations
 
 import io
+import logging
 import math
 import warnings
 from contextlib import contextmanager
@@ -48,6 +49,8 @@ SMALLER = 0.88  # scale of the second look at a doubtful line
 INK = 128  # after levels, anything darker is ink
 LARGEST = 1e300  # of the numbers of a picture: the difference of two is one too
 SUBFILE, SMALL_COPY = 254, 1  # what a page of a TIFF is, and its bit for a small copy of another
+
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # as in `_quietly`, in workers too
 
 Grey = np.ndarray  # (h, w) uint8
 Source = str | Path | bytes | Image.Image | np.ndarray
