@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter, defaultdict
 from itertools import product
 from typing import TYPE_CHECKING
@@ -109,6 +110,17 @@ def test_names_that_cannot_be_written_are_left_out() -> None:
     np.testing.assert_array_equal(Language.build(names, AB).log_prob(some), expected)
     with pytest.raises(LexiconError, match="can write none"):
         Language.build({"CAB": 1}, AB)
+
+
+def test_one_long_text_takes_the_memory_of_its_own_length() -> None:
+    names = {f"{n:b}".replace("0", "O").replace("1", "I"): 1 for n in range(3000)}
+    long = "OI" * 10_000
+    tracemalloc.start()
+    language = Language.build({**names, long: 1}, Alphabet("IO"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6  # 480 MB when all texts were filled up to the longest
+    assert np.exp(language.log_prob([[1]])) > WORDS / 3001
 
 
 def test_the_largest_alphabet_and_one_too_large() -> None:

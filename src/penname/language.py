@@ -121,10 +121,10 @@ class Language:
         writable = written(names, alphabet)
         if not writable:
             raise LexiconError("the alphabet can write none of the names; give it their characters")
-        symbols = _symbols([alphabet.encode(name) for name in writable], len(alphabet) + 1)
-        counts = np.array(list(writable.values()), dtype=np.int64)
         words = Lexicon.build(writable, alphabet)
-        return cls(words, _count_grams(symbols, counts, words.base), bigrams=bigrams)
+        labels = [alphabet.encode(name) for name in writable]
+        counts = np.array(list(writable.values()), dtype=np.int64)
+        return cls(words, _count_grams(labels, counts, words.end), bigrams=bigrams)
 
     @classmethod
     def uniform(cls, words: Lexicon) -> Language:
@@ -272,15 +272,24 @@ def _symbols(labels: Sequence[Sequence[int] | np.ndarray], end: int) -> np.ndarr
 
 
 def _count_grams(
-    symbols: np.ndarray, counts: np.ndarray, base: int
+    labels: Sequence[np.ndarray], counts: np.ndarray, end: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the strings of up to ORDER symbols that end after the start, and their counts."""
+    """Return the strings of up to ORDER symbols that end after the start, and their counts.
+
+    Args:
+        labels: of the texts.
+        counts: how often each text comes (N,).
+        end: the symbol that ends a text; the next one starts it.
+    """
+    symbols = np.concatenate([(end + 1, *text, end) for text in labels])
+    lengths = np.array([len(text) + 2 for text in labels])
+    place = np.arange(len(symbols)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    times = np.repeat(counts, lengths)
     grams, weights = [], []
-    current = symbols  # (N, L + 2 - k): the strings of k + 1 symbols, by their last one
+    current = symbols.copy()  # of k + 1 symbols, by their last one; those of two texts mean nothing
     for k in range(ORDER):
-        place = symbols[:, k:] != 0
-        place[:, : max(1 - k, 0)] = False  # the start alone
-        grams.append(current[place])
-        weights.append(np.broadcast_to(counts[:, None], place.shape)[place])
-        current = current[:, 1:] + symbols[:, : -k - 1] * base ** (k + 1)
+        whole = place >= max(k, 1)  # in its text, and not the start alone
+        grams.append(current[whole])
+        weights.append(times[whole])
+        current[k + 1 :] += symbols[: -k - 1] * (end + 2) ** (k + 1)
     return sum_by_key(np.concatenate(grams), np.concatenate(weights))
