@@ -5,7 +5,8 @@
 # the convolutions of the first one learns names in capitals after that. Can be stopped at any moment
 # and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, NAMES_EPOCHS, BATCH, RATE,
 # FROM, a model that the first network starts from, and NOVELS, a text that latin/novels.py made,
-# in which pairs of words are counted too, can be set from outside. On one H100 an epoch
+# in which pairs of words are counted too, can be set from outside; with SECOND_EPOCHS=0 there is no
+# second network, with NAMES_EPOCHS=0 names are not learnt. On one H100 an epoch
 # of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
 # CPU cores an epoch should take 25 minutes and one of the second 15, so all are two nights (not run).
 set -euo pipefail
@@ -51,30 +52,36 @@ network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
 
 language=(--language "$out/texts.csv" --language-weight 0.5 --word-share 0.4 --length-bonus 1.6)
 [ -z "${NOVELS:-}" ] || language+=(--text "$NOVELS")
-network "$out/second" 48 "$SECOND_EPOCHS"
-penname export --checkpoint "$out/second/run" --out "$out/second/latin" --name latin-48
-penname quantise "$out/second/latin" --pictures "$out/lines-train.parquet"
+if [ "$SECOND_EPOCHS" != 0 ]; then
+  network "$out/second" 48 "$SECOND_EPOCHS"
+  penname export --checkpoint "$out/second/run" --out "$out/second/latin" --name latin-48
+  penname quantise "$out/second/latin" --pictures "$out/lines-train.parquet"
+  language+=(--second "$out/second/latin")
+fi
 network "$out" 64 "$EPOCHS" "${FROM:-}"
 
+last=$out/run
 # Names in capitals, on which two machine readers agree, in the case that the network reads them in
 # (docs/log.md, "Names with `latin`").
-[ -e "$out/plain/model.json" ] || penname export --checkpoint "$out/run" --out "$out/plain" --name latin
-[ -e "$out/crops/agreed.parquet" ] || python "$here/names/prepare.py" "$data" "$out/crops"
-[ -e "$out/names-train.parquet" ] || {
-  python "$here/latin/names.py" "$out/plain" "$out/names.part" "$out/crops/agreed.parquet"
-  mv "$out/names.part" "$out/names-train.parquet"
-}
-look 64
-[ -e "$out/names" ] || penname pack "$out/names-train.parquet" --out "$out/names" --validation 0 "${lines[@]}"
-penname train --pack "$out/lines" --pack "$out/places" --pack "$out/words" --pack "$out/names" \
-  --pack "$out/validation" --mix 1,0.7,0.5,2,1 --preset latin --from "$out/plain" --freeze stem,stages,apart \
-  --epochs "$NAMES_EPOCHS" --batch-size 32 --learning-rate 0.0005 --warmup 0.05 --dropout 0.1 --augment 0.7 \
-  --validate-every "$NAMES_EPOCHS" --out "$out/tuned" --resume
+if [ "$NAMES_EPOCHS" != 0 ]; then
+  [ -e "$out/plain/model.json" ] || penname export --checkpoint "$out/run" --out "$out/plain" --name latin
+  [ -e "$out/crops/agreed.parquet" ] || python "$here/names/prepare.py" "$data" "$out/crops"
+  [ -e "$out/names-train.parquet" ] || {
+    python "$here/latin/names.py" "$out/plain" "$out/names.part" "$out/crops/agreed.parquet"
+    mv "$out/names.part" "$out/names-train.parquet"
+  }
+  look 64
+  [ -e "$out/names" ] || penname pack "$out/names-train.parquet" --out "$out/names" --validation 0 "${lines[@]}"
+  penname train --pack "$out/lines" --pack "$out/places" --pack "$out/words" --pack "$out/names" \
+    --pack "$out/validation" --mix 1,0.7,0.5,2,1 --preset latin --from "$out/plain" --freeze stem,stages,apart \
+    --epochs "$NAMES_EPOCHS" --batch-size 32 --learning-rate 0.0005 --warmup 0.05 --dropout 0.1 --augment 0.7 \
+    --validate-every "$NAMES_EPOCHS" --out "$out/tuned" --resume
+  last=$out/tuned
+fi
 
-penname export --checkpoint "$out/tuned" --out "$out/latin" --name latin "${language[@]}" \
-  --second "$out/second/latin"
+penname export --checkpoint "$last" --out "$out/latin" --name latin "${language[@]}"
 penname quantise "$out/latin" --pictures "$out/lines-train.parquet" --calibrate "$out/lines-validation.parquet"
 for name in lines places words; do
   penname evaluate --model "$out/latin" --data "$out/$name-validation.parquet" --html "$out/$name.html"
 done
-penname evaluate --model "$out/latin" --data "$out/crops/verified.parquet" --html "$out/names.html"
+[ "$NAMES_EPOCHS" = 0 ] || penname evaluate --model "$out/latin" --data "$out/crops/verified.parquet" --html "$out/names.html"

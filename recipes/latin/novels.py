@@ -26,9 +26,12 @@ def main() -> None:
     characters = 0
     with partial.open("w", encoding="utf-8") as stream:
         for file in files:
-            body = ET.parse(file).find(f".//{TEI}body")
+            try:
+                body = ET.parse(file).find(f".//{TEI}body")
+            except ET.ParseError as error:
+                sys.exit(f"{file}: {error}; get it anew or leave it out")
             if body is None:
-                sys.exit(f"{file}: no TEI body")
+                sys.exit(f"{file}: no TEI body; leave it out")
             for paragraph in body.iter():
                 if paragraph.tag in PARAGRAPHS and (text := nfc(text_of(paragraph))):
                     characters += stream.write(text.translate(WRITTEN) + "\n")
