@@ -5,7 +5,8 @@
 # real crops: 286 with people's labels (recipes/names/prepare.py), beyond that with those on which two machine
 # readers agree. Scored on VALIDATION_0301-0700, greedily. The included models have seen these crops, so they are no
 # honest start. Every run sees CROPS crops in all, so a run on fewer sees them more often. Can be stopped
-# at any moment and started again. Can be set from outside: SYNTHETIC (synthetic), CROPS, SIZES, SEEDS, DEVICES.
+# at any moment and started again. Can be set from outside: SYNTHETIC (synthetic), BATCH, CROPS, SIZES,
+# SEEDS, DEVICES.
 set -euo pipefail
 trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)

@@ -6,7 +6,7 @@
 # epochs and fits the confidence on its validation table, and scores each once on its test table,
 # labels as they are. The language of names is counted in the train table. Can be stopped at any
 # moment and started again. Can be set from outside: NETWORKS, EPOCHS, BATCH, START (a model of the
-# same network to begin from, as names), and TIME_LIMIT of one network's training in one session, as
+# same network to begin from: names, with NETWORKS=names), and TIME_LIMIT of one network's training in one session, as
 # 4h: what is there by then is exported and scored.
 set -euo pipefail
 trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through

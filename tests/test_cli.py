@@ -456,8 +456,11 @@ def test_ground_truth_in_a_folder_is_not_written_over(
         (["--cross-fit", "2"], "give --work"),
         (["--from", "names"], "are of --cross-fit"),
         (["--language", "names.csv"], "are of --cross-fit"),
+        (["--epochs", "3"], "are of --cross-fit"),
         (["--cross-fit", "2", "--work", "w", "--model", "latin"], "no --model"),
         (["--apply", "r.csv", "--out", "o.csv", "--html", "o.html"], "--apply judges nothing"),
+        (["--apply", "r.csv", "--out", "o.csv", "--json"], "--apply judges nothing"),
+        (["--apply", "r.csv", "--out", "o.csv", "--epochs", "3"], "--apply judges nothing"),
     ],
 )
 def test_audit_flags_that_do_not_go_together_are_refused(
@@ -465,6 +468,16 @@ def test_audit_flags_that_do_not_go_together_are_refused(
 ) -> None:
     assert main(["audit", "--data", str(tmp_path), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_audit_is_not_written_over_its_language(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (names := tmp_path / "names.csv").write_text("DUPONT\n")
+    words = ["audit", "--data", str(folder), "--cross-fit", "2", "--work", str(tmp_path / "work")]
+    assert main([*words, "--language", str(names), "--csv", str(names)]) == 2
+    assert "names.csv is read here; choose another file" in capsys.readouterr().err
+    assert names.read_text() == "DUPONT\n"
 
 
 def test_evaluate_fails_when_nothing_could_be_read(

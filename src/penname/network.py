@@ -96,7 +96,7 @@ def open_session(file: Path, threads: int) -> Any:
 
 
 def _openvino(file: Path) -> Network:
-    """Return the network in OpenVINO, which computes the 8-bit convolutions in half the time.
+    """Return the network in OpenVINO, which with AMX computes 8-bit convolutions in half the time.
 
     It is compiled for batches of one line and of `LINES`, and a rest is filled up with paper: each
     new size of a batch would have to be prepared for, which takes as long as reading 30 lines, and

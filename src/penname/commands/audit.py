@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from penname.ground_truth.sources import GroundTruth
 
 HEAD = 20  # rows of the table that is printed
-JUDGING = ("csv", "html", "cross_fit", "work", "start", "language")  # not for --apply
+CROSS_FIT = ("work", "start", "language", "epochs")  # for --cross-fit alone
+JUDGING = ("csv", "html", "json", "cross_fit", *CROSS_FIT)  # not for --apply
+EPOCHS = 40  # of each cross-fitted model
 
 
 def flags(sub: argparse.ArgumentParser) -> None:
@@ -51,9 +53,10 @@ def flags(sub: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="fine-tune this model, not trained on the data",
     )
-    text = "texts that decoding prefers: name,count (default: those of the other parts)"
+    text = "texts that decoding prefers, a list as of export (default: those of the other parts)"
     add("--language", type=Path, metavar="FILE", help=text)
-    add("--epochs", type=int, default=40, metavar="N", help="passes over their lines (default: 40)")
+    text = f"passes over their lines (default: {EPOCHS})"
+    add("--epochs", type=int, metavar="N", help=text)
     review = sub.add_argument_group("after review")
     add = review.add_argument
     add("--apply", type=Path, metavar="FILE", help="a reviewed CSV, with a column correction")
@@ -68,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.apply:
         return _apply(arguments)
     _check_cross_fit(arguments)
-    check_outputs([arguments.csv, arguments.html], _tables(arguments))
+    check_outputs([arguments.csv, arguments.html], [*_tables(arguments), arguments.language])
     audit = _audit(arguments)
     for line in audit.aside:
         say(f"set aside: {line.row}: {line.aside}")
@@ -84,8 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_cross_fit(arguments: argparse.Namespace) -> None:
-    if not arguments.cross_fit and (arguments.work or arguments.start or arguments.language):
-        raise OptionError("--work, --from and --language are of --cross-fit: give it a number")
+    if not arguments.cross_fit and any(getattr(arguments, name) for name in CROSS_FIT):
+        raise OptionError(
+            "--work, --from, --language and --epochs are of --cross-fit: give it a number"
+        )
     if arguments.cross_fit and (not arguments.work or arguments.model != MODEL):
         raise OptionError("--cross-fit trains its own models: give --work, and no --model")
 
@@ -114,7 +119,7 @@ def _audit(arguments: argparse.Namespace) -> Audit:
         lambda: _lines(arguments),
         arguments.work,
         arguments.cross_fit,
-        epochs=arguments.epochs,
+        epochs=EPOCHS if arguments.epochs is None else arguments.epochs,
         start=arguments.start,
         language=arguments.language,
     )

@@ -28,7 +28,7 @@ def model_flag(sub: argparse.ArgumentParser) -> None:
 def recognizer_flags(sub: argparse.ArgumentParser) -> None:
     """Declare `--model`, `--runtime`, `--quick` and `--lexicon`: what `load_recognizer` takes."""
     model_flag(sub)
-    text = f"{RUNTIME} (default), or openvino: an extra, faster with hundreds of images"
+    text = f"{RUNTIME} (default), or openvino: an extra, faster with AMX and hundreds of images"
     sub.add_argument("--runtime", default=RUNTIME, metavar="NAME", help=text)
     sub.add_argument(
         "--quick",

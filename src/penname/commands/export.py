@@ -23,7 +23,10 @@ def flags(sub: argparse.ArgumentParser) -> None:
     out_flag(sub, "the model folder to write")
     sub.add_argument("--name", required=True, help="what the model calls itself")
     sub.add_argument(
-        "--language", type=Path, metavar="FILE", help="let decoding prefer these texts: name,count"
+        "--language",
+        type=Path,
+        metavar="FILE",
+        help="let decoding prefer these texts, one a line, or a CSV with name and count",
     )
     sub.add_argument(
         "--text",

@@ -46,7 +46,9 @@ class SourceOptions:
 
     image_column: str = option("", "column of the image or its path; empty: the usual names")
     text_column: str = option("", "column of the text; empty: the usual names")
-    group_column: str = option("", "column of the writer or page; empty: writer, page or group")
+    group_column: str = option(
+        "", "column of the writer or page, by which lines are split; empty: writer, page or group"
+    )
 
     @property
     def needs_text(self) -> bool:

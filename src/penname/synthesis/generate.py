@@ -51,6 +51,7 @@ def synthesise(
 
     Raises:
         GroundTruthError: when a file of the data folder is missing or unreadable, naming it.
+        LexiconError: when the list of names is.
         OptionError: when the texts do not fit line images of this width.
         PackError: when `out` is taken, or a worker process died.
     """

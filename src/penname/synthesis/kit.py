@@ -104,6 +104,7 @@ class Kit:
 
     Raises:
         GroundTruthError: when a file is missing or unreadable, naming it.
+        LexiconError: when the list of names is.
     """
 
     def __init__(self, data: Path, flatten: float = 0.5, text: str = "") -> None:

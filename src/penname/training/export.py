@@ -59,7 +59,7 @@ def export_model(
         run: the `--out` of a training run, with its `best/`.
         out: the model folder; files of an earlier export are replaced, `card.md` is left alone.
         name: what the model calls itself.
-        language: a CSV file name,count of texts that decoding prefers.
+        language: a list of texts that decoding prefers, one a line, or a CSV name,count.
         running: text files, a paragraph a line, to count word bigrams in beside these texts; they
             are counted when the `word_share` of decoding is not 0.
         decoding: how texts are found with the language; None is the usual way.
