@@ -52,19 +52,19 @@ network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
     --out "$1/run" --resume
 }
 
-language=(--language "$out/texts.csv" --language-weight 0.5 --word-share 0.4 --length-bonus 1.6)
-[ -z "${NOVELS:-}" ] || language+=(--text "$NOVELS")
+decoding=(--language "$out/texts.csv" --language-weight 0.5 --word-share 0.4 --length-bonus 1.6)
+[ -z "${NOVELS:-}" ] || decoding+=(--text "$NOVELS")
 if [ "$SECOND_EPOCHS" != 0 ]; then
   network "$out/second" 48 "$SECOND_EPOCHS"
   penname export --checkpoint "$out/second/run" --out "$out/second/latin" --name latin-48
   penname quantise "$out/second/latin" --pictures "$out/lines-train.parquet"
-  language+=(--second "$out/second/latin")
+  decoding+=(--second "$out/second/latin")
 fi
 network "$out" 64 "$EPOCHS" "${FROM:-}"
 
-last=$out/run
 # Names in capitals, on which two machine readers agree, in the case that the network reads them in
 # (docs/log.md, "Names with `latin`").
+last=$out/run
 if [ "$NAMES_EPOCHS" != 0 ]; then
   [ -e "$out/plain/model.json" ] || penname export --checkpoint "$out/run" --out "$out/plain" --name latin
   [ -e "$out/crops/agreed.parquet" ] || python "$here/names/prepare.py" "$data" "$out/crops"
@@ -81,7 +81,7 @@ if [ "$NAMES_EPOCHS" != 0 ]; then
   last=$out/tuned
 fi
 
-penname export --checkpoint "$last" --out "$out/latin" --name latin "${language[@]}"
+penname export --checkpoint "$last" --out "$out/latin" --name latin "${decoding[@]}"
 penname quantise "$out/latin" --pictures "$out/lines-train.parquet" --calibrate "$out/lines-validation.parquet"
 for name in lines places words; do
   penname evaluate --model "$out/latin" --data "$out/$name-validation.parquet" --html "$out/$name.html"
