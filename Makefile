@@ -7,14 +7,21 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint browser clean
 
 demo: $(VENV)/.core
 	@$(VENV)/bin/penname read tests/data/names --html demo.html
 	@echo "demo.html shows each picture beside what was read"
 
-test: lint
+test: lint browser
 	$(VENV)/bin/python -m pytest
+
+# Some pages are tested in Chromium; where it cannot be installed their tests are skipped.
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ test "$$(id -u)" = 0 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -qq -y --no-install-recommends chromium > /dev/null; } || \
+		echo "no Chromium: install it to test the pages in tests/test_review.py"
 
 lint: $(VENV)/.all
 	$(VENV)/bin/ruff check .

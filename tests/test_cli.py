@@ -22,7 +22,7 @@ import pytest
 from conftest import png
 from PIL import Image
 
-from penname import __version__, html, network
+from penname import __version__, network, predictions_page
 from penname.cli import COMMANDS, TRAIN_EXTRA, main
 from penname.commands import common, read
 from penname.errors import ImageError, OptionError
@@ -124,13 +124,13 @@ def test_a_page_keeps_small_pictures_of_the_pages_of_a_scan(
     model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Any] = []
-    page_of = html.predictions_page
+    page_of = predictions_page.predictions_page
 
     def noted(rows: list[Any]) -> str:
         shown.extend(source for source, _ in rows)
         return page_of(rows)
 
-    monkeypatch.setattr(html, "predictions_page", noted)
+    monkeypatch.setattr(predictions_page, "predictions_page", noted)
     first, second = (Image.open(io.BytesIO(png(text))) for text in ("BEAD", "ACE"))
     first.save(tmp_path / "scan.tif", save_all=True, append_images=[second])
     (tmp_path / "line.png").write_bytes(png("FACE"))

@@ -14,10 +14,11 @@ from penname.charts import coverage_chart
 from penname.evaluate import evaluate
 from penname.ground_truth.sources import GroundTruth
 from penname.line_image import Source
+from penname.predictions_page import predictions_page
 from penname.recognizer import Alternative, Character, Prediction
 
 EVIL = "<script>alert('1')</script>&\""
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -98,7 +99,7 @@ def _report_page() -> str:
 
 def _predictions_page() -> str:
     doubtful = _characters(("L", 0.99), ("<", 0.9), ("A", 0.3))
-    return html.predictions_page(
+    return predictions_page(
         [
             (_png(), Prediction("lea.png", "L<A", 0.87, doubtful, (Alternative(EVIL, 0.1),))),
             (_png(50), Prediction(EVIL, EVIL, 1.0, doubtful, reason=f"look {EVIL}")),
@@ -107,10 +108,13 @@ def _predictions_page() -> str:
     )
 
 
-@pytest.mark.parametrize("page", [_report_page(), _predictions_page()], ids=["report", "read"])
-def test_pages_are_self_contained_and_escaped(page: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "scripts"), [(_report_page(), 0), (_predictions_page(), 1)], ids=["report", "read"]
+)
+def test_pages_are_self_contained_and_escaped(page: str, scripts: int) -> None:
     parsed = Page(page)
-    assert "script" not in parsed.tags
+    assert parsed.tags.count("script") == scripts
+    assert page.count("script-src 'sha256-") == scripts
     assert "b" not in parsed.tags
     assert EVIL in parsed.text
     assert not re.search(r"https?://|//\w|url\(|@import|<link|javascript:", _without_data(page))
@@ -129,7 +133,7 @@ def test_predictions_page_shows_pictures_beside_texts() -> None:
     assert "3 lines, 1 unreadable" in page.text
     assert f"or {EVIL}" in page.text
     assert f"cannot read: {EVIL}" in page.text
-    assert f"100.0 % surelook {EVIL}" in page.text
+    assert f"100.0 % sure · look {EVIL}" in page.text
     assert "87.0 % sure" in page.text
     assert page.text.count("sure") == 2  # nothing is said of the unreadable one
 
@@ -143,7 +147,7 @@ def test_doubtful_characters_are_marked() -> None:
 
 def test_characters_of_another_text_are_not_shown() -> None:
     other = Prediction("a.png", "MARIE", 0.9, _characters(("M", 0.1), ("A", 0.9)))
-    page = html.predictions_page([(_png(), other)])
+    page = predictions_page([(_png(), other)])
     assert '<div class="text">MARIE</div>' in page
     assert "1 line, 0 unreadable" in page
 
@@ -211,7 +215,7 @@ def test_report_page_of_a_perfect_reader() -> None:
 
 
 def test_large_pictures_are_made_smaller() -> None:
-    page = Page(html.predictions_page([(_png(3000, 300), Prediction("a", "A", 1.0))]))
+    page = Page(predictions_page([(_png(3000, 300), Prediction("a", "A", 1.0))]))
     assert [picture.shape for picture in _pictures(page)] == [(64, 640)]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from penname import html
+from penname import html, review
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,39 +19,14 @@ if TYPE_CHECKING:
 
 LINES = 500  # shown; the CSV has all
 
-STYLE = """<style>
-.row { grid-template-columns: minmax(0, 300px) minmax(0, 1fr) 285px; }
-.bar { position: sticky; top: 0; background: var(--ground); padding: 12px 0; z-index: 1; }
-button, input { font: inherit; color: inherit; background: var(--card); padding: 4px 10px;
-  border: 1px solid var(--line); border-radius: 6px; }
-button { cursor: pointer; margin: 6px 4px 0 0; font-size: 13px; }
-input { width: 100%; }
-input:not(:placeholder-shown) { border-color: var(--accent); }
-</style>"""
-
-SCRIPT = """
-const rows = [...document.querySelectorAll(".row")];
-const field = row => row.querySelector("input");
-const done = () => rows.filter(row => field(row).value.trim());
-const told = () => { document.querySelector("#told").textContent =
-  `${done().length} of ${rows.length} corrected`; };
-const cell = text => /[",\\r\\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-for (const row of rows) {
-  for (const button of row.querySelectorAll("button"))
-    button.onclick = () => { field(row).value = button.value; told(); };
-  field(row).oninput = told;
-}
-document.querySelector("#save").onclick = () => {
-  const lines = done().map(row => [row.dataset.file, row.dataset.text, row.dataset.suggestion,
-    row.dataset.score, field(row).value.trim()].map(cell).join(","));
-  const head = "file,text,suggestion,score,correction";
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([[head, ...lines, ""].join("\\n")], {type: "text/csv"}));
-  link.download = "reviewed.csv";
-  link.click();
-};
-told();
+SCRIPT = (
+    review.SCRIPT
+    + """
+document.querySelector("#save").onclick = () => save("reviewed.csv",
+  ["file", "text", "suggestion", "score", "correction"], done().map(row => [
+    row.dataset.file, row.dataset.text, row.dataset.suggestion, row.dataset.score, typed(row)]));
 """
+)
 
 
 def audit_page(audit: Audit, data: str, apply: str, pictures: Mapping[int, Source]) -> str:
@@ -73,9 +48,9 @@ def audit_page(audit: Audit, data: str, apply: str, pictures: Mapping[int, Sourc
     lines = "".join(_line(finding, pictures[finding.order]) for finding in shown)
     return html.page(
         f"Audit of {data}",
-        f'{STYLE}<p class="faint">{escape(facts)}<code>{escape(apply)}</code></p>'
-        '<div class="bar"><button id="save">Save corrections</button> '
-        f'<span class="faint" id="told"></span></div><div class="card lines">{lines}</div>'
+        f'{review.STYLE}<p class="faint">{escape(facts)}<code>{escape(apply)}</code></p>'
+        + review.bar(("save", "Save corrections"))
+        + f'<div class="card lines">{lines}</div>'
         + html.section("Nearly the same picture in two parts", _leaks(audit))
         + html.section("Set aside, not judged", _aside(audit)),
         SCRIPT,
@@ -88,21 +63,17 @@ def _line(finding: Finding, picture: Source) -> str:
         f'<span class="faint">read</span><span>{escape(finding.suggestion)}</span></div>'
         f'<div class="faint">{escape(finding.reason)}</div>'
     )
-    review = (
-        f'<span class="faint">{html.percent(finding.score)}</span>'
-        '<input placeholder="correction" aria-label="correction">'
-        f'<button value="{escape(finding.suggestion)}">suggestion</button>'
-        '<button value="UNREADABLE">UNREADABLE</button><button value="">keep</button>'
-    )
+    given = finding.suggestion
+    buttons = [("suggestion", given), ("UNREADABLE", "UNREADABLE"), ("keep", "")]
+    choices = "".join(review.choice(words, text) for words, text in buttons)
     values = {
         "file": finding.file,
         "text": finding.text,
-        "suggestion": finding.suggestion,
+        "suggestion": given,
         "score": f"{finding.score:.6f}",
     }
-    data = "".join(f' data-{name}="{escape(value)}"' for name, value in values.items())
-    row = html.row(picture, finding.row, pair, review)
-    return row.replace('<div class="row"', f'<div class="row"{data}', 1)
+    right = f'<span class="faint">{html.percent(finding.score)}</span>{review.field()}{choices}'
+    return html.row(picture, finding.row, pair, right, values)
 
 
 def _leaks(audit: Audit) -> str:

@@ -1,4 +1,4 @@
-"""Pages: predictions and reports as one self-contained HTML file each, with their pictures.
+"""Pages: what they share, and the report of an evaluation, self-contained and with its pictures.
 
 Nothing is loaded from elsewhere and no script runs but one that `page` was given: styles are
 inline, pictures are data URIs and charts are SVG. All text goes through `html.escape`. The pages
@@ -19,10 +19,8 @@ from penname import metrics
 from penname.charts import coverage_chart, reliability_chart
 from penname.errors import ImageError
 from penname.line_image import Source, decode
-from penname.recognizer import Prediction
 
 PICTURE = (640, 128)  # pixels; larger pictures are made smaller
-SURE, FAIR = 0.95, 0.8  # confidence from which a character is unmarked, or marked lightly
 
 HEADLINE = {
     "exact": "lines read without a mistake",
@@ -102,25 +100,6 @@ def shown(character: str) -> str:
     return {"": "nothing", " ": "space"}.get(character, character)
 
 
-def predictions_page(rows: Sequence[tuple[Source, Prediction]]) -> str:
-    """Return a page with each picture beside what was read in it, doubtful characters marked.
-
-    Args:
-        rows: pictures with their predictions; one that could not be read shows its error.
-    """
-    unreadable = sum(bool(prediction.error) for _, prediction in rows)
-    legend = (
-        f'Confidence of a character: from {SURE:.0%} plain, <span class="fair">from {FAIR:.0%}'
-        '</span>, <span class="low">below</span>. The bar is the confidence of the whole line.'
-    )
-    lines = "".join(_prediction(source, prediction) for source, prediction in rows)
-    return page(
-        "Predictions",
-        f'<p class="faint">{_count(len(rows), "line")}, {unreadable} unreadable. {legend}</p>'
-        f'<div class="card lines">{lines}</div>',
-    )
-
-
 def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
     """Return the page of an evaluation.
 
@@ -129,7 +108,7 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
         pictures: one for each of `report["worst"]`, in order.
     """
     facts = (
-        f"{_count(report['n'], 'line')} scored, {report['skipped']} skipped for want of a text, "
+        f"{count(report['n'], 'line')} scored, {report['skipped']} skipped for want of a text, "
         f"{len(report['errors'])} unreadable. Intervals are 95 %, from a bootstrap over lines."
     )
     return page(
@@ -179,56 +158,35 @@ def section(title: str, body: str) -> str:
     return f"<h2>{title}</h2>{body}\n" if body else ""
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 line, 2 lines."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _prediction(source: Source, prediction: Prediction) -> str:
-    read = f'<div class="error">{escape(prediction.error)}</div>'
-    if not prediction.error:
-        read = f'<div class="text">{_marked(prediction)}</div>'
-    others = " or ".join(escape(other.text) for other in prediction.alternatives)
-    return row(
-        source,
-        prediction.file,
-        read + (f'<div class="faint">or {others}</div>' if others else ""),
-        "" if prediction.error else _meter(prediction.confidence) + _reason(prediction.reason),
-    )
+def row(
+    source: Source,
+    file: str,
+    middle: str,
+    right: str,
+    values: Mapping[str, str] | None = None,
+) -> str:
+    """Return a picture with its file, and HTML beside it and at the right.
 
-
-def _marked(prediction: Prediction) -> str:
-    """Return the text with its doubtful characters marked."""
-    if "".join(c.character for c in prediction.characters) != prediction.text:
-        return escape(prediction.text)  # spans that do not spell the text
-    return "".join(
-        f'<span{_doubt(c.confidence)} title="{c.confidence:.1%}">{escape(c.character)}</span>'
-        for c in prediction.characters
-    )
-
-
-def _doubt(confidence: float) -> str:
-    if confidence >= SURE:
-        return ""
-    return ' class="fair"' if confidence >= FAIR else ' class="low"'
-
-
-def row(source: Source, file: str, middle: str, right: str) -> str:
-    """Return a picture with its file, and HTML beside it and at the right."""
+    `values` are kept for a script, as the row's data.
+    """
+    data = "".join(f' data-{name}="{escape(value)}"' for name, value in (values or {}).items())
     return (
-        f'<div class="row"><div class="picture">{_picture(source)}</div><div>{middle}'
+        f'<div class="row"{data}><div class="picture">{_picture(source)}</div><div>{middle}'
         f'<div class="faint file">{escape(file)}</div></div><div>{right}</div></div>\n'
     )
 
 
-def _meter(confidence: float) -> str:
+def meter(confidence: float, more: str = "") -> str:
+    """Return a confidence in words, with more HTML after them, and as a bar."""
     return (
-        f'<span class="faint">{100 * confidence:.1f} % sure</span>'
+        f'<span class="faint">{100 * confidence:.1f} % sure{more}</span>'
         f'<div class="meter"><i style="width:{100 * confidence:.1f}%"></i></div>'
     )
-
-
-def _reason(reason: str) -> str:
-    return f'<div class="faint">{escape(reason)}</div>' if reason else ""
 
 
 def _picture(source: Source) -> str:
@@ -314,8 +272,8 @@ def _worst(worst: Sequence[Mapping[str, Any]], pictures: Sequence[Source]) -> st
             f'<div class="pair text"><span class="faint">written</span><span>{_diff(line, 0)}'
             f'</span><span class="faint">read</span><span>{_diff(line, 1)}</span></div>'
         )
-        edits = f'<div class="faint">{_count(line["edits"], "edit")}</div>'
-        rows += row(source, line["file"], pair, edits + _meter(line["confidence"]))
+        edits = f'<div class="faint">{count(line["edits"], "edit")}</div>'
+        rows += row(source, line["file"], pair, edits + meter(line["confidence"]))
     return f'<div class="card lines">{rows}</div>' if rows else ""
 
 

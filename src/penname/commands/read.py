@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     show = _print_json if arguments.json else _print_table
     show(iter(kept) if arguments.html else predictions)
     if arguments.html:
-        from penname.html import predictions_page
+        from penname.predictions_page import predictions_page
 
         page = predictions_page(list(zip(shown, kept, strict=True)))
         with open_text(arguments.html) as stream:
