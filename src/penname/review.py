@@ -27,8 +27,8 @@ main:has(#doubtful:checked) .row[data-reason=""] { display: none; }
 
 # A page adds what its buttons save. `typed` is what a person says of a row, or empty.
 SCRIPT = """
-const rows = [...document.querySelectorAll(".row:has(input)")];
 const field = row => row.querySelector("input");
+const rows = [...document.querySelectorAll(".row")].filter(field);
 const typed = row => field(row)?.value.trim() ?? "";
 const done = () => rows.filter(typed);
 let unsaved = false;
