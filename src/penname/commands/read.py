@@ -32,7 +32,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     recognizer_flags(sub)
     sub.add_argument("--json", action="store_true", help="print one JSON object per image")
     sub.add_argument("--csv", type=Path, metavar="FILE", help="write a table to FILE as well")
-    sub.add_argument("--html", type=Path, metavar="FILE", help="write a page with the pictures")
+    sub.add_argument("--html", type=Path, metavar="FILE", help="write a page to check readings on")
     sub.add_argument(
         "--batch-size", type=int, default=16, metavar="N", help="images read at once (default: 16)"
     )
