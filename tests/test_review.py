@@ -1,8 +1,6 @@
 """Pages on which lines are corrected, in a real browser: what is typed is what is saved."""
 
-import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,9 +9,8 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from conftest import png
 
 from penname.audit import Audit, Finding
 from penname.audit_page import audit_page
@@ -61,12 +58,8 @@ pytestmark = pytest.mark.skipif(not BROWSER, reason="no Chromium; install the pa
 
 def _browse(page: Path) -> str:
     """Return the page as it is once its script has run."""
-    with_home = {**os.environ, "HOME": str(page.parent)}
-    profile = f"--user-data-dir={page.parent / 'profile'}"
-    command = [BROWSER, *FLAGS, profile, page.as_uri()]
-    done = subprocess.run(
-        command, env=with_home, capture_output=True, text=True, check=True, timeout=120
-    )
+    command = [BROWSER, *FLAGS, f"--user-data-dir={page.parent / 'profile'}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout
 
 
@@ -88,22 +81,16 @@ def drive(tmp_path: Path) -> Callable[[str, str], dict[str, Any]]:
     return driven
 
 
-def _png() -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(np.full((20, 40), 255, np.uint8)).save(stream, "PNG")
-    return stream.getvalue()
-
-
 def _predictions_page() -> str:
     other = (Alternative("ANNA", 0.2), Alternative("", 0.1))
     return predictions_page(
         [
-            (_png(), Prediction("a.png", "ANNE", 0.75, alternatives=other)),
-            (_png(), Prediction("b.png", "BEA", 0.5, reason="doubtful")),
-            (_png(), Prediction("c.png", "", 0.25, reason="blank")),
+            (png("A"), Prediction("a.png", "ANNE", 0.75, alternatives=other)),
+            (png("A"), Prediction("b.png", "BEA", 0.5, reason="doubtful")),
+            (png("A"), Prediction("c.png", "", 0.25, reason="blank")),
             (b"junk", Prediction("d.png", "", 0.0, error="no image, none")),
-            (_png(), Prediction(EVIL, EVIL, 1.0)),
-            (_png(), Prediction("f.png", "FEE", 1.0)),
+            (png("A"), Prediction(EVIL, EVIL, 1.0)),
+            (png("A"), Prediction("f.png", "FEE", 1.0)),
         ]
     )
 
@@ -173,7 +160,7 @@ def test_ground_truth_is_corrected_and_saved(
         Finding(f"{name}.png", f"t.csv:{i}", name, "X", 0.5, "", i) for i, name in enumerate("ABC")
     )
     told = drive(
-        audit_page(Audit("m", findings, (), ()), "t.csv", "", dict.fromkeys(range(3), _png())),
+        audit_page(Audit("m", findings, (), ()), "t.csv", "", dict.fromkeys(range(3), png("A"))),
         f"""
         enter(fields[0]);
         told.next = fields.indexOf(document.activeElement);

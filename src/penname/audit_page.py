@@ -1,7 +1,6 @@
 """Audit page: suspicious ground truth with its pictures, to be corrected in a browser.
 
-The page is one file without a server. What is typed on it stays in the browser until its button
-writes the corrections as a CSV, which `penname audit --apply` puts over the ground truth.
+Its button writes the corrections as a CSV that `penname audit --apply` puts over the ground truth.
 """
 
 from __future__ import annotations
@@ -63,16 +62,19 @@ def _line(finding: Finding, picture: Source) -> str:
         f'<span class="faint">read</span><span>{escape(finding.suggestion)}</span></div>'
         f'<div class="faint">{escape(finding.reason)}</div>'
     )
-    given = finding.suggestion
-    buttons = [("suggestion", given), ("UNREADABLE", "UNREADABLE"), ("keep", "")]
-    choices = "".join(review.choice(words, text) for words, text in buttons)
     values = {
         "file": finding.file,
         "text": finding.text,
-        "suggestion": given,
+        "suggestion": finding.suggestion,
         "score": f"{finding.score:.6f}",
     }
-    right = f'<span class="faint">{html.percent(finding.score)}</span>{review.field()}{choices}'
+    right = (
+        f'<span class="faint">{html.percent(finding.score)}</span>'
+        + review.field()
+        + review.choice("suggestion", finding.suggestion)
+        + review.choice("UNREADABLE", "UNREADABLE")
+        + review.choice("keep", "")
+    )
     return html.row(picture, finding.row, pair, right, values)
 
 

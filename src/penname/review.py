@@ -51,8 +51,7 @@ for (const row of rows) {
   field(row).onkeydown = event => {
     if (event.key !== "Enter" || event.isComposing) return;
     if (!typed(row) && field(row).dataset.enter) put(row, field(row).dataset.enter);
-    const seen = rows.filter(other => other.offsetParent);
-    const next = seen[seen.indexOf(row) + 1];
+    const next = rows.slice(rows.indexOf(row) + 1).find(other => other.offsetParent);
     if (next) field(next).focus();
   };
 }
