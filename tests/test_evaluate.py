@@ -89,7 +89,7 @@ def test_json_keys_are_the_contract(report: Report) -> None:
         *("exact_ignoring_spaces", "exact_ignoring_all"),
     ]
     others = [
-        *("model", "data", "n", "skipped", "skipped_lines", "errors"),
+        *("model", "data", "n", "groups", "skipped", "skipped_lines", "errors"),
         *("by", "hard", "confusions", "worst", "reliability", "coverage"),
     ]
     rates += ["ece", "coverage_at_99", "coverage_at_995"]
@@ -98,6 +98,32 @@ def test_json_keys_are_the_contract(report: Report) -> None:
         low, high = values[f"{name}_ci"]
         assert low <= values[name] <= high
     assert (values["model"], values["data"]) == ("fake", "t.csv")
+
+
+def test_intervals_are_drawn_from_writers_where_there_are_enough() -> None:
+    """Twelve writers of ten lines, read all right or all wrong: twelve facts, not 120."""
+    lines = [
+        replace(_line(10 * i + j, "AB", "AB\t0.9" if i % 3 else "XY\t0.2"), group=f"w{i}")
+        for i in range(12)
+        for j in range(10)
+    ]
+    options = EvaluateOptions(resamples=4000)
+    report = evaluate(FakeReader(), lines, data="t.csv", options=options)
+    alone = evaluate(FakeReader(), [replace(x, group="") for x in lines], options=options)
+    assert (report.groups, alone.groups) == (12, 0)
+    assert report.rates["cer"].value == alone.rates["cer"].value == 1 / 3
+    for rates, n in ((report.rates, 12), (alone.rates, 120)):
+        margin = 1.96 * np.sqrt(1 / 3 * 2 / 3 / n)  # of a coin that falls so in a third
+        for rate in (rates["cer"], rates["exact"]):
+            assert rate.high - rate.low == pytest.approx(2 * margin, rel=0.1)
+    assert report.trust["ece"].high - report.trust["ece"].low > 1.5 * (
+        alone.trust["ece"].high - alone.trust["ece"].low
+    )
+    assert "120 lines of 12 writers or pages, 0 skipped" in report.table()
+    assert "from a bootstrap over 12 writers or pages." in report.to_html()
+    assert "from a bootstrap over lines." in alone.to_html()
+    few = evaluate(FakeReader(), lines[:90], options=options)  # nine writers
+    assert few.groups == 0
 
 
 def test_rows_without_text_are_skipped_and_named(report: Report) -> None:

@@ -206,6 +206,48 @@ def test_bootstrap_of_empty_references_does_not_divide_by_zero() -> None:
     assert bootstrap([0, 0], [0, 0], seed=0) == (0.0, 0.0)
 
 
+def test_lines_of_a_group_are_one_unit_where_there_are_enough() -> None:
+    groups = ["a", "b", "a", "", "", *"cdefghi"]  # 9 of a name, and two lines of their own
+    found = metrics.units(groups)
+    assert found is not None
+    assert found.tolist() == [0, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert metrics.units(["a", "a", *"bcdefghij"]) is not None  # 10, the least
+    assert metrics.units(["a", "a", *"bcdefghi"]) is None
+    assert metrics.units(list("abcdefghijklm")) is None  # as it were to draw lines
+    assert metrics.units([""] * 30) is None
+
+
+def test_bootstrap_draws_whole_groups_as_a_plain_one_does() -> None:
+    draw = np.random.default_rng(4)
+    unit = draw.permutation(np.repeat(np.arange(40), draw.integers(1, 12, size=40)))
+    lengths = draw.integers(1, 60, size=len(unit))
+    edits = draw.binomial(lengths, draw.beta(0.6, 4, size=40)[unit])
+    members = [np.flatnonzero(unit == i) for i in range(40)]
+    rates = []
+    for _ in range(4000):
+        chosen = np.concatenate([members[i] for i in draw.integers(0, 40, size=40)])
+        rates.append(edits[chosen].sum() / lengths[chosen].sum())
+    plain = np.quantile(rates, [0.025, 0.975])
+    width = plain[1] - plain[0]
+    found = bootstrap(edits, lengths, seed=2, resamples=4000, unit=unit)
+    assert found == pytest.approx(plain, abs=width / 20)
+    low, high = bootstrap(edits, lengths, seed=2, resamples=4000)
+    assert width > 1.5 * (high - low)  # of lines alone
+
+
+def test_only_whole_groups_cover_the_truth_when_writers_differ() -> None:
+    draw = np.random.default_rng(6)
+    unit, lengths = np.repeat(np.arange(30), 20), np.full(600, 10)
+    covered = {"groups": 0, "lines": 0}
+    for trial in range(300):  # writers of whom 10 % of the characters are misread, on average
+        edits = draw.binomial(lengths, draw.beta(1, 9, size=30)[unit])
+        for way, drawn in (("groups", unit), ("lines", None)):
+            low, high = bootstrap(edits, lengths, seed=trial, resamples=300, unit=drawn)
+            covered[way] += low <= 0.1 <= high
+    assert covered["groups"] / 300 >= 0.87  # 0.95 but for a bias down that few groups have
+    assert covered["lines"] / 300 <= 0.6
+
+
 def test_rate_is_the_micro_average_within_its_interval() -> None:
     rate = metrics.rate([(1, 2), (0, 8), (3, 30)], seed=0)
     assert rate.value == 4 / 40
@@ -264,8 +306,9 @@ def test_the_ends_of_a_proportion_s_interval_are_just_not_refuted(
     assert metrics.proportion(10, 10).low == pytest.approx(0.7225, abs=1e-4)
 
 
-def test_trust_intervals_are_those_of_a_bootstrap_over_lines() -> None:
-    """Against the measures themselves, on lines drawn anew one sample after the other."""
+@pytest.mark.parametrize("grouped", [False, True])
+def test_trust_intervals_are_those_of_a_bootstrap(grouped: bool) -> None:
+    """Against the measures themselves, on lines or groups drawn anew one sample after the other."""
     draw = np.random.default_rng(3)
     confidences = np.round(draw.random(60) ** 0.2, 1)  # few values, so that lines tie
     correct = (draw.random(60) < confidences).astype(int)
@@ -275,13 +318,18 @@ def test_trust_intervals_are_those_of_a_bootstrap_over_lines() -> None:
     generator = np.random.default_rng(5)
     order = np.argsort(-confidences, kind="stable")
     samples = []
+    unit = np.arange(60) % 7 if grouped else None  # so 9 or 8 lines each
+    members = [np.flatnonzero(unit == i) for i in range(7)] if grouped else order[:, None]
     for _ in range(200):
-        chosen = order[generator.integers(60, size=60)]
+        drawn = generator.integers(len(members), size=len(members))
+        chosen = np.concatenate([members[i] for i in drawn])
         c, r = confidences[chosen], correct[chosen]
         gaps = [abs((c - r)[bin_of[chosen] == i].sum()) for i in range(len(bins))]
-        curve = metrics.coverage_curve(c, r)
-        samples.append([sum(gaps) / 60, *(metrics.coverage_at(a, curve) for a in (0.8, 0.9))])
-    found = metrics.trust_intervals(confidences, correct, (0.8, 0.9), seed=5, resamples=200)
+        curve, n = metrics.coverage_curve(c, r), len(chosen)
+        samples.append([sum(gaps) / n, *(metrics.coverage_at(a, curve) for a in (0.8, 0.9))])
+    found = metrics.trust_intervals(
+        confidences, correct, (0.8, 0.9), seed=5, resamples=200, unit=unit
+    )
     expected = np.quantile(samples, [0.025, 0.975], axis=0).T
     np.testing.assert_allclose(found, expected)
     assert expected[0, 1] > metrics.expected_calibration_error(bins) > expected[0, 0]

@@ -11,6 +11,7 @@ import pytest
 from penname.errors import GroundTruthError
 from penname.ground_truth.sources import (
     GroundTruth,
+    GroupedSourceOptions,
     SourceOptions,
     count_sources,
     open_sources,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def read(*paths: Path, **options: str) -> list[GroundTruth]:
-    return list(read_sources(paths, SourceOptions(**options)))
+    return list(read_sources(paths, GroupedSourceOptions(**options)))
 
 
 def write(path: Path, text: str | bytes = b"image") -> Path:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
+import numpy as np
+
 from penname import metrics, slices
 from penname.alphabet import nfc
 from penname.errors import GroundTruthError, ImageError, OptionError
@@ -47,7 +49,9 @@ class EvaluateOptions:
     """How predictions are scored."""
 
     batch_size: int = option(16, "line images read at once")
-    resamples: int = option(1000, "bootstrap draws behind each 95 % interval")
+    resamples: int = option(
+        1000, "bootstrap draws behind each 95 % interval, of writers or pages where they are known"
+    )
     seed: int = option(0, "seed of the bootstrap draws")
 
     def __post_init__(self) -> None:
@@ -138,6 +142,7 @@ def _line(item: GroundTruth, prediction: Prediction, look: slices.Look | None) -
         error=prediction.error,
         source=item.source,
         split=item.split,
+        group=item.group,
         look=look,
     )
 
@@ -150,6 +155,7 @@ def _report(
     worst: list[tuple[Line, Source]],
     options: EvaluateOptions,
 ) -> Report:
+    unit = metrics.units([line.group for line in lines])
     confidences = [line.confidence for line in lines]
     correct = [metrics.exact(line.reference, line.hypothesis)[0] for line in lines]
     reliability = metrics.reliability(confidences, correct)
@@ -161,8 +167,9 @@ def _report(
         data=data,
         lines=tuple(lines),
         skipped=tuple(skipped),
+        groups=0 if unit is None else int(unit.max()) + 1,
         rates=_rates(lines, metrics.MEASURES, options),
-        trust=_trust([ece, *accepted], confidences, correct, options),
+        trust=_trust([ece, *accepted], confidences, correct, unit, options),
         slices=tuple(_slices(lines, options)),
         confusions=_confusions(lines),
         worst=tuple(line for line, _ in worst),
@@ -175,15 +182,21 @@ def _report(
 def _rates(
     lines: Sequence[Line], names: Iterable[str], options: EvaluateOptions
 ) -> dict[str, Rate]:
+    unit = metrics.units([line.group for line in lines])
+
     def rate(measure: metrics.Measure) -> Rate:
         sums = [measure(line.reference, line.hypothesis) for line in lines]
-        return metrics.rate(sums, seed=options.seed, resamples=options.resamples)
+        return metrics.rate(sums, seed=options.seed, resamples=options.resamples, unit=unit)
 
     return {name: rate(metrics.MEASURES[name]) for name in names}
 
 
 def _trust(
-    values: list[float], confidences: list[float], correct: list[int], options: EvaluateOptions
+    values: list[float],
+    confidences: list[float],
+    correct: list[int],
+    unit: np.ndarray | None,
+    options: EvaluateOptions,
 ) -> dict[str, Rate]:
     """Return the calibration error and the shares accepted, given, with their intervals."""
     intervals = metrics.trust_intervals(
@@ -192,6 +205,7 @@ def _trust(
         list(ACCEPTED.values()),
         seed=options.seed,
         resamples=options.resamples,
+        unit=unit,
     )
     rates = (Rate(value, *interval) for value, interval in zip(values, intervals, strict=True))
     return dict(zip(["ece", *ACCEPTED], rates, strict=True))

@@ -107,9 +107,10 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
         report: what `penname.report.Report.to_json` returns.
         pictures: one for each of `report["worst"]`, in order.
     """
+    drawn = f"{report['groups']} writers or pages" if report["groups"] else "lines"
     facts = (
         f"{count(report['n'], 'line')} scored, {report['skipped']} skipped for want of a text, "
-        f"{len(report['errors'])} unreadable. Intervals are 95 %, from a bootstrap over lines."
+        f"{len(report['errors'])} unreadable. Intervals are 95 %, from a bootstrap over {drawn}."
     )
     return page(
         f"{report['model']} on {report['data']}",

@@ -24,6 +24,7 @@ from penname.alphabet import without_accents
 
 WITHIN = [0.025, 0.975]  # quantiles between which 95 % of what was drawn lies
 BINS = 10  # of lines of like confidence
+ENOUGH = 10  # writers or pages to draw from
 
 Sums = tuple[int, int]
 Measure = Callable[[str, str], Sums]
@@ -133,40 +134,55 @@ def alignment(reference: str, hypothesis: str) -> list[Step]:
     return steps
 
 
+def units(groups: Sequence[str]) -> np.ndarray | None:
+    """Return (N,) the number of what each line is drawn with, from 0; nothing: it is drawn alone.
+
+    Lines by one writer or of one page are read alike, so they say less than as many of different
+    ones. They are drawn together, and a line without a group is a group of its own. With fewer
+    than `ENOUGH` groups an interval would say little, so then lines are drawn.
+    """
+    numbers: dict[str | int, int] = {}
+    found = [numbers.setdefault(group or i, len(numbers)) for i, group in enumerate(groups)]
+    return np.array(found) if ENOUGH <= len(numbers) < len(groups) else None
+
+
 def bootstrap(
     numerators: Sequence[int] | np.ndarray,
     denominators: Sequence[int] | np.ndarray,
     *,
     seed: int,
     resamples: int = 1000,
+    unit: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval (low, high) of a rate when its N lines are drawn anew.
 
-    Lines are the unit, so lines must be independent; many by one writer are less than that. Only
-    how often each distinct (numerator, denominator) comes up matters, so the draw is a multinomial
-    over those U pairs: the same distribution as drawing N lines, at a cost that ignores N.
+    Only how often each distinct (numerator, denominator) comes up matters, so the draw is a
+    multinomial over those U pairs: the same distribution as drawing all, at a cost that ignores N.
 
     Args:
         numerators: (N,) what each line adds above the bar.
         denominators: (N,) what each line adds below it.
         seed: of the draws; the same seed gives the same interval.
         resamples: number of draws of N lines.
+        unit: (N,) from `units`, where lines are drawn with others.
 
-    See Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    See Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13, and Field & Welsh,
+    Bootstrapping clustered data (2007), for whole groups.
     """
-    pairs, times = np.unique(
-        np.stack([np.asarray(numerators), np.asarray(denominators)], axis=1),
-        axis=0,
-        return_counts=True,
-    )  # (U, 2), (U,)
+    sums = np.stack([np.asarray(numerators), np.asarray(denominators)], axis=1)  # (N, 2)
+    if unit is not None:
+        grouped = np.zeros((unit.max() + 1, 2), sums.dtype)
+        np.add.at(grouped, unit, sums)
+        sums = grouped
+    pairs, times = np.unique(sums, axis=0, return_counts=True)  # (U, 2), (U,)
     generator = np.random.default_rng(seed)
     total = int(times.sum())
     block = max(1, 1_000_000 // len(pairs))  # draws at once: at most 8 MB of counts
-    sums = [
+    drawn = [
         generator.multinomial(total, times / total, size=min(block, resamples - start)) @ pairs
         for start in range(0, resamples, block)
     ]  # (block, U) @ (U, 2) -> (block, 2)
-    above, below = np.concatenate(sums).T
+    above, below = np.concatenate(drawn).T
     low, high = np.quantile(above / np.maximum(below, 1), WITHIN)
     return float(low), float(high)
 
@@ -179,10 +195,12 @@ class Rate(NamedTuple):
     high: float
 
 
-def rate(sums: Sequence[Sums], *, seed: int, resamples: int = 1000) -> Rate:
+def rate(
+    sums: Sequence[Sums], *, seed: int, resamples: int = 1000, unit: np.ndarray | None = None
+) -> Rate:
     """Return the micro average of what a measure gave for each line, with its interval."""
     above, below = np.array(sums).T  # (2, N)
-    interval = bootstrap(above, below, seed=seed, resamples=resamples)
+    interval = bootstrap(above, below, seed=seed, resamples=resamples, unit=unit)
     return Rate(ratio(int(above.sum()), int(below.sum())), *interval)
 
 
@@ -267,6 +285,7 @@ def trust_intervals(
     *,
     seed: int,
     resamples: int = 1000,
+    unit: np.ndarray | None = None,
 ) -> list[tuple[float, float]]:
     """Return 95 % intervals of the calibration error, then of `coverage_at` each accuracy.
 
@@ -277,18 +296,20 @@ def trust_intervals(
     confidence, right = np.asarray(confidences, dtype=float), np.asarray(correct, dtype=float)
     order = np.argsort(-confidence, kind="stable")
     confidence, right = confidence[order], right[order]
+    unit = np.arange(len(order)) if unit is None else unit[order]
+    size = unit.max() + 1
     last = np.flatnonzero(np.append(confidence[1:] != confidence[:-1], True))
     ends = np.cumsum([part.n for part in reversed(reliability(confidence, right))])
     generator = np.random.default_rng(seed)
     drawn = []
     for _ in range(resamples):
-        times = np.bincount(generator.integers(len(right), size=len(right)), minlength=len(right))
+        times = np.bincount(generator.integers(size, size=size), minlength=size)[unit]
         gaps = np.diff(np.cumsum(times * (confidence - right))[ends - 1], prepend=0)
         accepted, exact = np.cumsum(times)[last], np.cumsum(times * right)[last]
         coverages = [
-            (accepted * (exact >= accuracy * accepted)).max() / len(right)
+            (accepted * (exact >= accuracy * accepted)).max() / times.sum()
             for accuracy in accuracies
         ]
-        drawn.append([np.abs(gaps).sum() / len(right), *coverages])
+        drawn.append([np.abs(gaps).sum() / times.sum(), *coverages])
     low, high = np.quantile(drawn, WITHIN, axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))

@@ -33,6 +33,7 @@ class Line:
     error: str
     source: str
     split: str
+    group: str
     look: Look | None
 
 
@@ -63,13 +64,15 @@ class Report:
     confidence for exact match, and the share of lines that can be accepted, the surest first, with
     99 % and 99.5 % of them exact; `worst` the lines with the most edits,
     the surest first among equals, and `pictures` their images; `coverage` is (K, 3) as in
-    `metrics.coverage_curve`.
+    `metrics.coverage_curve`. `groups` says how many writers or pages were drawn anew for the
+    intervals; 0 where it was the lines.
     """
 
     model: str
     data: str
     lines: tuple[Line, ...]
     skipped: tuple[GroundTruth, ...]
+    groups: int
     rates: dict[str, Rate]
     trust: dict[str, Rate]
     slices: tuple[Slice, ...]
@@ -92,6 +95,7 @@ class Report:
             "model": self.model,
             "data": self.data,
             "n": len(self.lines),
+            "groups": self.groups,
             **_json_rates(self.rates),
             **_json_rates(self.trust),
             "skipped": len(self.skipped),
@@ -136,8 +140,9 @@ class Report:
 
     def _summary(self) -> str:
         unreadable = sum(bool(line.error) for line in self.lines)
+        drawn = f" of {self.groups} writers or pages" if self.groups else ""
         return (
-            f"{len(self.lines)} lines, {len(self.skipped)} skipped for want of a text, "
+            f"{len(self.lines)} lines{drawn}, {len(self.skipped)} skipped for want of a text, "
             f"{unreadable} unreadable"
         )
 

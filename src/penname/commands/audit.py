@@ -28,7 +28,7 @@ EPOCHS = 40  # of each cross-fitted model
 
 def flags(sub: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from penname.ground_truth.sources import SourceOptions
+    from penname.ground_truth.sources import GroupedSourceOptions
 
     model_flag(sub)
     add = sub.add_argument
@@ -61,7 +61,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
     add = review.add_argument
     add("--apply", type=Path, metavar="FILE", help="a reviewed CSV, with a column correction")
     add("--out", type=Path, metavar="FILE", help="the corrected ground truth, .parquet or .csv")
-    add_flags(sub, SourceOptions, title="columns")
+    add_flags(sub, GroupedSourceOptions, title="columns")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,15 +96,15 @@ def _check_cross_fit(arguments: argparse.Namespace) -> None:
 
 
 def _lines(arguments: argparse.Namespace) -> Iterable[GroundTruth]:
-    from penname.ground_truth.sources import SourceOptions, read_sources
+    from penname.ground_truth.sources import GroupedSourceOptions, read_sources
 
-    return read_sources(arguments.data, from_flags(SourceOptions, arguments))
+    return read_sources(arguments.data, from_flags(GroupedSourceOptions, arguments))
 
 
 def _tables(arguments: argparse.Namespace) -> list[Path]:
-    from penname.ground_truth.sources import SourceOptions, table_files
+    from penname.ground_truth.sources import GroupedSourceOptions, table_files
 
-    return table_files(arguments.data, from_flags(SourceOptions, arguments))
+    return table_files(arguments.data, from_flags(GroupedSourceOptions, arguments))
 
 
 def _audit(arguments: argparse.Namespace) -> Audit:
@@ -137,13 +137,19 @@ def _write_csv(audit: Audit, file: Path) -> None:
 
 def _write_page(audit: Audit, arguments: argparse.Namespace) -> None:
     from penname.audit_page import LINES, audit_page
-    from penname.ground_truth.sources import SourceOptions
+    from penname.ground_truth.sources import GroupedSourceOptions
 
     shown = {finding.order for finding in audit.findings[:LINES]}
     numbered = enumerate(_lines(arguments))
     pictures = {order: line.image for order, line in numbered if order in shown}
     data = list(map(str, arguments.data))
-    apply = ["penname", "audit", "--data", *data, *to_flags(from_flags(SourceOptions, arguments))]
+    apply = [
+        "penname",
+        "audit",
+        "--data",
+        *data,
+        *to_flags(from_flags(GroupedSourceOptions, arguments)),
+    ]
     apply += ["--apply", "reviewed.csv", "--out", "corrected.parquet"]
     page = audit_page(audit, " ".join(data), shlex.join(apply), pictures)
     with open_text(arguments.html) as stream:

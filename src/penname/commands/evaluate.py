@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def flags(sub: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     from penname.evaluate import EvaluateOptions
-    from penname.ground_truth.sources import SourceOptions
+    from penname.ground_truth.sources import GroupedSourceOptions
 
     recognizer_flags(sub)
     sub.add_argument(
@@ -29,16 +29,16 @@ def flags(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page")
     sub.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown")
     add_flags(sub, EvaluateOptions, title="scoring")
-    add_flags(sub, SourceOptions, title="columns")
+    add_flags(sub, GroupedSourceOptions, title="columns")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from penname.evaluate import EvaluateOptions, evaluate
-    from penname.ground_truth.sources import SourceOptions, read_sources, table_files
+    from penname.ground_truth.sources import GroupedSourceOptions, read_sources, table_files
 
     outputs = (arguments.predictions, arguments.html, arguments.markdown)
-    columns = from_flags(SourceOptions, arguments)
+    columns = from_flags(GroupedSourceOptions, arguments)
     check_outputs(outputs, [*table_files(arguments.data, columns), arguments.lexicon])
     report = evaluate(
         load_recognizer(arguments),

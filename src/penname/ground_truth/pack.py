@@ -19,7 +19,12 @@ from penname.cores import cores
 from penname.errors import GroundTruthError, OptionError
 from penname.ground_truth.cleaning import RULES, Cleaning, CleaningOptions, check_width, clean_text
 from penname.ground_truth.pack_folder import Pack, PackWriter, check_free
-from penname.ground_truth.sources import GroundTruth, SourceOptions, count_sources, read_sources
+from penname.ground_truth.sources import (
+    GroundTruth,
+    GroupedSourceOptions,
+    count_sources,
+    read_sources,
+)
 from penname.ground_truth.workers import Outcome, Picture, batch_pictures, line_images
 from penname.options import option, to_json
 
@@ -37,7 +42,7 @@ LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class PackOptions(SourceOptions, CleaningOptions):
+class PackOptions(GroupedSourceOptions, CleaningOptions):
     """How sources become a pack."""
 
     validation: float = option(0.05, "part of the groups drawn for validation")

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from penname.errors import GroundTruthError
 from penname.files import visible_files
-from penname.ground_truth.tables import GroundTruth, Parquet, SourceOptions, Table
+from penname.ground_truth.tables import (
+    GroundTruth,
+    GroupedSourceOptions,
+    Parquet,
+    SourceOptions,
+    Table,
+)
 from penname.line_image import SUFFIXES
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GroundTruth",
+    "GroupedSourceOptions",
     "SourceOptions",
     "count_sources",
     "open_sources",

@@ -46,14 +46,31 @@ class SourceOptions:
 
     image_column: str = option("", "column of the image or its path; empty: the usual names")
     text_column: str = option("", "column of the text; empty: the usual names")
-    group_column: str = option(
-        "", "column of the writer or page, by which lines are split; empty: writer, page or group"
-    )
 
     @property
     def needs_text(self) -> bool:
         """Whether a table without a column of texts is a mistake."""
         return True
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The column that must be there and names the group; none: the usual names."""
+        return ()
+
+
+@dataclass(frozen=True)
+class GroupedSourceOptions(SourceOptions):
+    """The same where it matters which lines belong together."""
+
+    group_column: str = option(
+        "",
+        "column of the writer or page, whose lines belong together; empty: writer, page or group",
+    )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The column that was named, if any."""
+        return (self.group_column,) if self.group_column else ()
 
 
 @dataclass(frozen=True)
@@ -200,9 +217,8 @@ class Columns:
     def of(cls, path: Path, there: list[str], options: SourceOptions) -> Columns:
         """Return the columns of a table that has the columns `there`."""
         lower = {name.lower(): name for name in reversed(there)}
-        groups = tuple(lower[name] for name in GROUP_COLUMNS if name in lower)
-        if options.group_column:
-            groups = (_column(path, there, "group", options.group_column, ()),)
+        named = tuple(_column(path, there, "group", name, ()) for name in options.groups)
+        groups = named or tuple(lower[name] for name in GROUP_COLUMNS if name in lower)
         image = _column(path, there, "image", options.image_column, IMAGE_COLUMNS)
         text = NO_COLUMN
         if options.needs_text or options.text_column or lower.keys() & set(TEXT_COLUMNS):
