@@ -119,11 +119,33 @@ def test_intervals_are_drawn_from_writers_where_there_are_enough() -> None:
     assert report.trust["ece"].high - report.trust["ece"].low > 1.5 * (
         alone.trust["ece"].high - alone.trust["ece"].low
     )
-    assert "120 lines of 12 writers or pages, 0 skipped" in report.table()
+    assert "0 unreadable; intervals over 12 writers or pages" in report.table()
     assert "from a bootstrap over 12 writers or pages." in report.to_html()
     assert "from a bootstrap over lines." in alone.to_html()
-    few = evaluate(FakeReader(), lines[:90], options=options)  # nine writers
-    assert few.groups == 0
+
+
+def test_of_few_writers_the_report_says_that_lines_were_drawn() -> None:
+    """Lines without a writer count for none."""
+    lines = [replace(_line(i, "AB", "AB\t0.9"), group=f"w{i % 9}") for i in range(90)]
+    lines += [_line(90 + i, "AB", "XY\t0.9") for i in range(10)]
+    report = evaluate(FakeReader(), lines)
+    assert report.groups == report.to_json()["groups"] == 9
+    assert report.rates["exact"].high - report.rates["exact"].low < 0.15  # 90 % of 100
+    assert "intervals over lines, so too narrow for 9 writers or pages" in report.table()
+
+
+def test_a_slice_of_few_writers_has_an_interval_that_says_nothing() -> None:
+    lines = [replace(_line(i, "AB", "AB\t0.9"), group=f"w{i % 10}") for i in range(90)]
+    lines += [replace(_line(i, "AZ", "A\t0.9"), group=f"w{i % 9}") for i in range(18)]
+    by = evaluate(FakeReader(), lines).to_json()["by"]["letter"]
+    found = {x["value"]: (x["n"], x["exact_ci"], x["cer_ci"]) for x in by}
+    assert found["Z"] == (18, [0.0, 1.0], [0.0, 1.0])
+    assert found["B"] == (90, [1.0, 1.0], [0.0, 0.0])
+    n, (low, high), _ = found["A"]
+    assert n == 108
+    assert 0.6 < low < 90 / 108 < high < 0.95
+    both = [replace(line, source=source) for source in ("one", "other") for line in lines]
+    assert evaluate(FakeReader(), both).groups == 20  # w0 of two sources are two
 
 
 def test_rows_without_text_are_skipped_and_named(report: Report) -> None:

@@ -207,14 +207,22 @@ def test_bootstrap_of_empty_references_does_not_divide_by_zero() -> None:
 
 
 def test_lines_of_a_group_are_one_unit_where_there_are_enough() -> None:
-    groups = ["a", "b", "a", "", "", *"cdefghi"]  # 9 of a name, and two lines of their own
+    groups = ["a", "b", "a", None, None, *"cdefghij"]  # 10 groups, and two lines of none
     found = metrics.units(groups)
     assert found is not None
-    assert found.tolist() == [0, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10]
-    assert metrics.units(["a", "a", *"bcdefghij"]) is not None  # 10, the least
-    assert metrics.units(["a", "a", *"bcdefghi"]) is None
-    assert metrics.units(list("abcdefghijklm")) is None  # as it were to draw lines
-    assert metrics.units([""] * 30) is None
+    assert found.tolist() == [0, 1, 0, 2, 3, *range(4, 12)]
+    assert metrics.units(groups[:-1]) is None
+    assert metrics.units([None] * 30) is None
+
+
+def test_of_a_part_with_few_units_nothing_is_known() -> None:
+    unit = np.repeat([3, 5, 7, 8, 9, 11, 12, 14, 20], 2)  # numbers of a larger whole
+    edits, lengths = np.arange(18), np.full(18, 5)
+    assert bootstrap(edits, lengths, seed=0, unit=unit) == (0.0, edits.sum() / lengths.sum())
+    assert bootstrap(edits % 2, lengths, seed=0, unit=unit) == (0.0, 1.0)
+    unit[0] = 2  # and with ten of them they are drawn
+    low, high = bootstrap(edits % 2, lengths, seed=0, unit=unit)
+    assert 0.05 < low < 0.1 < high < 0.15
 
 
 def test_bootstrap_draws_whole_groups_as_a_plain_one_does() -> None:

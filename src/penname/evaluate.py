@@ -155,7 +155,8 @@ def _report(
     worst: list[tuple[Line, Source]],
     options: EvaluateOptions,
 ) -> Report:
-    unit = metrics.units([line.group for line in lines])
+    groups = [(line.source, line.group) if line.group else None for line in lines]
+    unit = metrics.units(groups)
     confidences = [line.confidence for line in lines]
     correct = [metrics.exact(line.reference, line.hypothesis)[0] for line in lines]
     reliability = metrics.reliability(confidences, correct)
@@ -167,10 +168,10 @@ def _report(
         data=data,
         lines=tuple(lines),
         skipped=tuple(skipped),
-        groups=0 if unit is None else int(unit.max()) + 1,
-        rates=_rates(lines, metrics.MEASURES, options),
+        groups=len({*groups} - {None}),
+        rates=_rates(lines, metrics.MEASURES, unit, options),
         trust=_trust([ece, *accepted], confidences, correct, unit, options),
-        slices=tuple(_slices(lines, options)),
+        slices=tuple(_slices(lines, unit, options)),
         confusions=_confusions(lines),
         worst=tuple(line for line, _ in worst),
         pictures=tuple(image for _, image in worst),
@@ -180,10 +181,11 @@ def _report(
 
 
 def _rates(
-    lines: Sequence[Line], names: Iterable[str], options: EvaluateOptions
+    lines: Sequence[Line],
+    names: Iterable[str],
+    unit: np.ndarray | None,
+    options: EvaluateOptions,
 ) -> dict[str, Rate]:
-    unit = metrics.units([line.group for line in lines])
-
     def rate(measure: metrics.Measure) -> Rate:
         sums = [measure(line.reference, line.hypothesis) for line in lines]
         return metrics.rate(sums, seed=options.seed, resamples=options.resamples, unit=unit)
@@ -211,7 +213,9 @@ def _trust(
     return dict(zip(["ece", *ACCEPTED], rates, strict=True))
 
 
-def _slices(lines: list[Line], options: EvaluateOptions) -> Iterator[Slice]:
+def _slices(
+    lines: list[Line], unit: np.ndarray | None, options: EvaluateOptions
+) -> Iterator[Slice]:
     """Yield the scores of each slice that has lines."""
     groups = {
         "source": slices.by_value([line.source for line in lines]),
@@ -223,7 +227,9 @@ def _slices(lines: list[Line], options: EvaluateOptions) -> Iterator[Slice]:
         for value, members in parts.items():
             if members:
                 part = [lines[i] for i in members]
-                yield Slice(name, value, len(part), _rates(part, ("exact", "cer"), options))
+                units = None if unit is None else unit[members]
+                rates = _rates(part, ("exact", "cer"), units, options)
+                yield Slice(name, value, len(part), rates)
 
 
 def _confusions(lines: list[Line]) -> tuple[Confusion, ...]:

@@ -100,6 +100,13 @@ def shown(character: str) -> str:
     return {"": "nothing", " ": "space"}.get(character, character)
 
 
+def drawn(groups: int) -> str:
+    """Return what intervals draw anew: of how many writers or pages the lines are decides it."""
+    if groups >= metrics.ENOUGH:
+        return f"{groups} writers or pages"
+    return f"lines, so too narrow for {groups} writers or pages" if groups else "lines"
+
+
 def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
     """Return the page of an evaluation.
 
@@ -107,10 +114,10 @@ def report_page(report: Mapping[str, Any], pictures: Sequence[Source]) -> str:
         report: what `penname.report.Report.to_json` returns.
         pictures: one for each of `report["worst"]`, in order.
     """
-    drawn = f"{report['groups']} writers or pages" if report["groups"] else "lines"
     facts = (
         f"{count(report['n'], 'line')} scored, {report['skipped']} skipped for want of a text, "
-        f"{len(report['errors'])} unreadable. Intervals are 95 %, from a bootstrap over {drawn}."
+        f"{len(report['errors'])} unreadable. Intervals are 95 %, from a bootstrap over "
+        f"{drawn(report['groups'])}."
     )
     return page(
         f"{report['model']} on {report['data']}",

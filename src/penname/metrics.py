@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from penname.alphabet import without_accents
 
 WITHIN = [0.025, 0.975]  # quantiles between which 95 % of what was drawn lies
 BINS = 10  # of lines of like confidence
-ENOUGH = 10  # writers or pages to draw from
+ENOUGH = 10  # writers or pages from which intervals are drawn
 
 Sums = tuple[int, int]
 Measure = Callable[[str, str], Sums]
@@ -134,16 +134,18 @@ def alignment(reference: str, hypothesis: str) -> list[Step]:
     return steps
 
 
-def units(groups: Sequence[str]) -> np.ndarray | None:
-    """Return (N,) the number of what each line is drawn with, from 0; nothing: it is drawn alone.
+def units(groups: Sequence[Hashable]) -> np.ndarray | None:
+    """Return (N,) the number of what each line is drawn with, from 0; nothing: all are drawn alone.
 
     Lines by one writer or of one page are read alike, so they say less than as many of different
-    ones. They are drawn together, and a line without a group is a group of its own. With fewer
-    than `ENOUGH` groups an interval would say little, so then lines are drawn.
+    ones: they are drawn together, and a line whose group is None alone. With fewer than `ENOUGH`
+    groups there is too little to draw, so then lines are drawn, and intervals are too narrow.
     """
-    numbers: dict[str | int, int] = {}
-    found = [numbers.setdefault(group or i, len(numbers)) for i, group in enumerate(groups)]
-    return np.array(found) if ENOUGH <= len(numbers) < len(groups) else None
+    if len({*groups} - {None}) < ENOUGH:
+        return None
+    numbers: dict[Hashable, int] = {}
+    keys = (("alone", i) if group is None else group for i, group in enumerate(groups))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def bootstrap(
@@ -164,16 +166,19 @@ def bootstrap(
         denominators: (N,) what each line adds below it.
         seed: of the draws; the same seed gives the same interval.
         resamples: number of draws of N lines.
-        unit: (N,) from `units`, where lines are drawn with others.
+        unit: (N,) from `units`, perhaps of a part of the lines; of fewer than `ENOUGH` of them
+            nothing is known, so the interval is 0 to 1. Nothing: lines are drawn alone.
 
     See Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13, and Field & Welsh,
     Bootstrapping clustered data (2007), for whole groups.
     """
     sums = np.stack([np.asarray(numerators), np.asarray(denominators)], axis=1)  # (N, 2)
     if unit is not None:
-        grouped = np.zeros((unit.max() + 1, 2), sums.dtype)
-        np.add.at(grouped, unit, sums)
-        sums = grouped
+        found, unit = np.unique(unit, return_inverse=True)
+        if len(found) < ENOUGH:
+            return 0.0, max(1.0, ratio(*sums.sum(axis=0).tolist()))
+        lines, sums = sums, np.zeros((len(found), 2), sums.dtype)
+        np.add.at(sums, unit, lines)
     pairs, times = np.unique(sums, axis=0, return_counts=True)  # (U, 2), (U,)
     generator = np.random.default_rng(seed)
     total = int(times.sum())

@@ -64,8 +64,8 @@ class Report:
     confidence for exact match, and the share of lines that can be accepted, the surest first, with
     99 % and 99.5 % of them exact; `worst` the lines with the most edits,
     the surest first among equals, and `pictures` their images; `coverage` is (K, 3) as in
-    `metrics.coverage_curve`. `groups` says how many writers or pages were drawn anew for the
-    intervals; 0 where it was the lines.
+    `metrics.coverage_curve`. `groups` says how many writers or pages the lines are
+    of, 0 where none is named; intervals draw them where they are `metrics.ENOUGH`, else lines.
     """
 
     model: str
@@ -140,10 +140,9 @@ class Report:
 
     def _summary(self) -> str:
         unreadable = sum(bool(line.error) for line in self.lines)
-        drawn = f" of {self.groups} writers or pages" if self.groups else ""
         return (
-            f"{len(self.lines)} lines{drawn}, {len(self.skipped)} skipped for want of a text, "
-            f"{unreadable} unreadable"
+            f"{len(self.lines)} lines, {len(self.skipped)} skipped for want of a text, "
+            f"{unreadable} unreadable; intervals over {html.drawn(self.groups)}"
         )
 
     def _tables(self, parts: Sequence[Slice]) -> Iterator[list[list[str]]]:
