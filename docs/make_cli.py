@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
+from penname import inputs
 from penname.cli import COMMANDS, parser
 from penname.ground_truth import tables
 from penname.ground_truth.cleaning import RULES
@@ -73,7 +74,7 @@ def rules_table() -> str:
 def columns_table() -> str:
     """Return the column names that tables are searched for, in the order of preference."""
     columns = {
-        "image": tables.IMAGE_COLUMNS,
+        "image": inputs.IMAGE_COLUMNS,
         "text": tables.TEXT_COLUMNS,
         "group": tables.GROUP_COLUMNS,
     }

@@ -308,6 +308,16 @@ def test_a_strict_search_may_find_nothing(language: Language) -> None:
     assert search(random_log_probs(1, 5), strict, DecodingOptions()) == [[]]
 
 
+def test_a_heavy_language_may_find_nothing() -> None:
+    """Where no text that was followed can end, what they are worth is no number any more."""
+    language = Language.build({"ABBA": 10**9, "CAB": 1, "": 20}, ABC)
+    options = DecodingOptions(language_weight=20, beam=1)
+    found = search(random_log_probs(72, 5), language, options)
+    assert len(found) == 72
+    assert [] in found
+    assert max(map(len, found)) > 0
+
+
 def spread_out(log_probs: np.ndarray, quiet: int) -> np.ndarray:
     """Return the line (T, C) with that many frames of near certain blanks after each."""
     blank = np.log(np.full((quiet, log_probs.shape[1]), 1e-7))

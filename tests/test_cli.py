@@ -386,6 +386,19 @@ def test_parquet_rows_are_pictures(
     ]
 
 
+def test_the_column_of_pictures_is_the_one_that_ground_truth_has(
+    folder: Path, model: ModelFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = {"md5": [b"0"], "Image": [{"bytes": png("BEAD"), "path": "b.png"}], "scan": [b"1"]}
+    pq.write_table(pa.table(pictures), folder / "one.parquet")
+    paths = {"md5": [b"0"], "n": [1], "path": [str(folder / "line2.png")]}
+    pq.write_table(pa.table(paths), folder / "other.parquet")
+    for name, text in (("one", "BEAD"), ("other", "CAFE")):
+        path = str(folder / f"{name}.parquet")
+        assert main(["read", path, "--json", "--model", str(model.path)]) == 0
+        assert json.loads(capsys.readouterr().out)["text"] == text
+
+
 def test_parquet_without_pictures_is_named(
     folder: Path, model: ModelFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

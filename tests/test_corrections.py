@@ -112,6 +112,19 @@ def test_a_table_that_is_none_or_says_two_things_is_refused(
         Corrections.read(reviewed(tmp_path, rows, head))
 
 
+def test_different_pictures_of_one_name_and_text_are_not_corrected_alike(tmp_path: Path) -> None:
+    one, other = (replace(lines()[1], image=image, row=f"t:{image!r}") for image in (b"a", b"b"))
+    corrections = Corrections.read(reviewed(tmp_path, "1.png,MARC,,,MARK\n"))
+    assert [line.text for line in corrections.apply([one, one])] == ["MARK", "MARK"]
+    with pytest.raises(GroundTruthError, match="t:b'a' and t:b'b' are different pictures, both"):
+        list(Corrections.read(corrections.path).apply([one, other]))
+
+
+def test_empty_cells_beyond_the_header_are_no_mistake(tmp_path: Path) -> None:
+    corrections = Corrections.read(reviewed(tmp_path, "1.png,MARC,,0.9,MARK,,\n"))
+    assert corrections.texts == {("1.png", "MARC"): "MARK"}
+
+
 def test_a_parquet_written_is_read_as_the_same_lines(tmp_path: Path) -> None:
     given = lines(ROWS + 3)  # more than are written at once
     out = tmp_path / "out.parquet"

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,6 @@ from penname.line_image import ImageSpec, decode, line_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SPEC = ImageSpec(height=16, max_width=160, trim="sides")
 NOW = datetime(2026, 10, 1, 12, tzinfo=UTC)
@@ -91,6 +91,19 @@ def test_a_pack_holds_the_line_images_and_texts_of_its_source(tmp_path: Path) ->
     assert (
         pack.pixels.size == 16 * pack.widths.sum() == (tmp_path / "pack/pixels.bin").stat().st_size
     )
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xe9t\xe9")
+    folder.mkdir()
+    (folder / "1.png").write_bytes(png(1))
+    source = folder / os.fsdecode(b"\xe9criture.csv")
+    source.write_text("file,text\n1.png,A\ngone.png,B\n", "utf-8")
+    assert packed(source, tmp_path / "p").lines == 1
+    assert Pack.open(tmp_path / "p").sources == ["\\udce9criture"]
+    (rejected,) = rows(tmp_path / "p" / "rejected.csv")
+    assert rejected["row"] == "\\udce9criture.csv:3"
 
 
 def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path) -> None:

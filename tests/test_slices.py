@@ -131,6 +131,47 @@ def test_print_is_three_letters_in_a_row(
     assert found.printed_label is printed
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_printed_letters_are_those_that_all_pairs_say(seed: int) -> None:
+    """Boxes at random, close and level by chance: each is compared with each."""
+    draw = np.random.default_rng(seed)
+    boxes = [
+        (11 * i + int(draw.integers(4)), 20 * j + int(draw.integers(3)), 7, int(height))
+        for j in range(2)
+        for i, height in enumerate(draw.integers(5, 15, size=18))
+        if draw.random() < 0.8
+    ]
+
+    def beside(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+        level = abs(one[1] - other[1]) <= 1
+        level &= abs(one[1] + one[3] - other[1] - other[3]) <= 1
+        return level and 7 <= other[3] <= 13 and 0 <= other[0] - one[0] - 7 <= other[3] / 4
+
+    pairs = [(i, j) for i, a in enumerate(boxes) for j, b in enumerate(boxes) if beside(a, b)]
+    middle = {i for i, _ in pairs} & {j for _, j in pairs}
+    expected = middle | {j for i, j in pairs if i in middle} | {i for i, j in pairs if j in middle}
+    ink = print_of(*boxes) == 0
+    piece, *runs = slices.pieces(ink)
+    printed = slices._printed(piece, *runs)
+    rows, starts, _ = runs
+    where = {(starts[k], rows[k]): piece[k] for k in reversed(range(len(piece)))}
+    assert [bool(printed[where[box[:2]]]) for box in boxes] == [
+        i in expected for i in range(len(boxes))
+    ]
+
+
+def test_a_picture_of_dots_takes_little_memory() -> None:
+    picture = np.full((500, 1200), 255, np.uint8)
+    for row, column in np.ndindex(50, 150):  # 7,500 pieces as high as small print
+        picture[10 * row : 10 * row + 6, 8 * column : 8 * column + 4] = 0
+    tracemalloc.start()
+    found = look(picture)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found is not None
+    assert peak < 40e6  # 7,500 times 7,500 numbers alone are 450 MB
+
+
 def test_a_printed_label_does_not_count_as_strokes() -> None:
     bare, labelled = look(print_of(*NAME)), look(print_of(*NOM, *NAME))
     assert bare is not None

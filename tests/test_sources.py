@@ -312,6 +312,16 @@ def test_a_damaged_parquet_page_is_named(tmp_path: Path) -> None:
         read(path)
 
 
+def test_rows_without_a_picture_in_two_tables_are_not_of_one(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.csv", f"file,text\n{name}.png,A\n,B\n")
+    found = [(line.file, line.row, line.image) for line in read(tmp_path)]
+    assert [(file, row) for file, row, _ in found] == [
+        *(("a.png", "a.csv:2"), ("", "a.csv:3"), ("b.png", "b.csv:2"), ("", "b.csv:3"))
+    ]
+    assert found[1][2] == found[3][2] == b""
+
+
 def test_two_tables_of_one_picture_in_a_folder_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "names.csv", "file,text\n1.png,A\n2.png,B\n")
     write(tmp_path / ".hidden.csv", "file,text\n1.png,A\n")

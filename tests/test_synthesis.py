@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from penname.cli import main
 from penname.ctc import frames_needed
-from penname.errors import GroundTruthError, OptionError
+from penname.errors import GroundTruthError, ImageError, OptionError
 from penname.ground_truth.pack_folder import Pack
 from penname.line_image import ImageSpec, line_image
 from penname.options import from_json, to_json
@@ -452,6 +452,23 @@ def test_a_contact_sheet_shows_synthetic_and_real_crops(data: Path, tmp_path: Pa
     assert pixels.shape == (2 * 76, 4 * 392)
     assert (abs(pixels[:30, 392:492].astype(int) - 77) < 8).all()  # the second place is a real crop
     assert pixels[:14, :200].max() > 250  # the first a synthetic one
+
+
+def test_real_crops_of_a_contact_sheet_come_from_any_pictures(data: Path, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    Image.fromarray(np.full((30, 100), 77, np.uint8)).save(real / "1.png")
+    content = (real / "1.png").read_bytes()
+    pq.write_table(pa.table({"image": [content]}), tmp_path / "bytes.parquet")
+    sheets = []
+    for source in (real, tmp_path / "bytes.parquet"):
+        out = tmp_path / "sheet.png"
+        contact_sheet(out, 1, source, kit=Kit(data), options=SynthOptions())
+        sheets.append(out.read_bytes())
+    assert sheets[0] == sheets[1]
+    pq.write_table(pa.table({"image": pa.array([None], pa.binary())}), tmp_path / "none.parquet")
+    with pytest.raises(ImageError, match=r"none\.parquet:1: "):
+        contact_sheet(out, 1, tmp_path / "none.parquet", kit=Kit(data), options=SynthOptions())
 
 
 def test_a_contact_sheet_of_lines_has_one_height(data: Path, corpus: str, tmp_path: Path) -> None:

@@ -271,10 +271,13 @@ def _candidates(
     lines: int,
     language: Language,
 ) -> list[list[Candidate]]:
-    """Return each line's texts, best first; `row` says which line each is of."""
+    """Return each line's texts, best first, of some lines none; `row` is the line of each."""
     found = [np.flatnonzero(row == line) for line in range(lines)]
     shares = _strict_shares if language.strict else _shares
-    return [shares([texts[i] for i in line], likelihoods[line], pleasing[line]) for line in found]
+    return [
+        shares([texts[i] for i in line], likelihoods[line], pleasing[line]) if len(line) else []
+        for line in found
+    ]
 
 
 def _shares(
@@ -291,9 +294,7 @@ def _shares(
 def _strict_shares(
     texts: list[tuple[int, ...]], likelihoods: np.ndarray, pleasing: np.ndarray
 ) -> list[Candidate]:
-    """Return one line's names as candidates, best first; there may be none."""
-    if not texts:
-        return []
+    """Return one line's names as candidates, best first."""
     worth = likelihoods + pleasing
     order = np.argsort(-worth, kind="stable")
     shares = np.exp(worth - worth.max())

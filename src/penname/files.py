@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def work_folder(out: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=out) as folder:
         yield Path(folder)
+
+
+def escaped(path: Path | str) -> str:
+    """Return a path as text that can be written; bytes in it that are not UTF-8 are escaped."""
+    return PurePath(path).as_posix().encode(errors="backslashreplace").decode()
 
 
 def open_text(path: str | Path) -> TextIO:

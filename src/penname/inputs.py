@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 PARQUET = ".parquet"
 PDF = ".pdf"
 PAGES = (".tif", ".tiff")
+IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "path", "image_path")
 ROWS = 256  # rows of a Parquet file in memory at a time
 
 
@@ -129,22 +130,40 @@ def _parquet(file: Path) -> Iterator[Input]:
 
 
 def _image_column(schema: pa.Schema) -> str:
-    """Return the first column of encoded images: binary, or a struct with `bytes` in it."""
-    import pyarrow as pa
+    """Return the first column that a usual name and its type say holds images, else by type."""
+    lower = {name.lower(): name for name in reversed(schema.names)}
+    named = [lower[name] for name in IMAGE_COLUMNS if name in lower]
+    found = [name for name in named if _holds_images(schema.field(name).type, paths=True)]
+    found += [column.name for column in schema if _holds_images(column.type, paths=False)]
+    if not found:
+        raise ValueError(f"no column of images among {', '.join(schema.names)}")
+    return str(found[0])
 
-    for column in schema:
-        kind = column.type
-        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            return str(column.name)
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            return str(column.name)
-    raise ValueError(f"no column of images among {', '.join(schema.names)}")
+
+def _holds_images(kind: pa.DataType, *, paths: bool) -> bool:
+    """Return whether a column is binary, or a struct with `bytes` in it, or may be of paths."""
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return bool(kind.get_field_index("bytes") >= 0)
+    if types.is_string(kind) or types.is_large_string(kind):
+        return paths
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def image_cell(value: Any) -> tuple[Any, str]:
+    """Return what is encoded in a cell, None where nothing is, and the path in it, else empty.
+
+    A cell is bytes, a path, or {bytes, path}, the layout Hugging Face `datasets` reads.
+    """
+    if isinstance(value, dict):
+        return value.get("bytes"), value.get("path") or ""
+    return (None, value) if isinstance(value, str) else (value, "")
 
 
 def _picture(file: Path, row: int, value: Any) -> Input:
-    """Return one row: bytes, or {bytes, path}; a row without an image is an empty picture."""
-    path = value.get("path") if isinstance(value, dict) else None
-    content = value.get("bytes") if isinstance(value, dict) else value
+    """Return the picture of one row; a row without an image is an empty one."""
+    content, path = image_cell(value)
     if content is None and path:
         return Input(path, file.parent / path)
     return Input(path or f"{file}:{row}", content or b"")

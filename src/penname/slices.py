@@ -145,14 +145,28 @@ def _printed(
     likely = np.flatnonzero((bottom - top >= PRINTED[0] - 2) & (bottom - top <= PRINTED[1] + 2))
     top, bottom, left, right = (edge[likely] for edge in (top, bottom, left, right))
     height = bottom - top
-    level = (abs(top - top[:, None]) <= 1) & (abs(bottom - bottom[:, None]) <= 1)
-    gap = left - right[:, None]  # (P, P), from the letter of the row to that of the column
-    near = level & (gap >= 0) & (gap <= height / 4)
-    near &= (height >= PRINTED[0]) & (height <= PRINTED[1])
-    middle = near.any(axis=0) & near.any(axis=1)
-    printed = np.zeros(count, dtype=bool)  # a letter is level with one of a letter's height
-    printed[likely] = middle | near[middle].any(axis=0) | near[:, middle].any(axis=1)
+    order = np.argsort(left, kind="stable")
+    begins = left[order]
+    first = np.searchsorted(begins, right, "left")
+    one, place = _pairs(first, np.searchsorted(begins, right + PRINTED[1] // 4, "right"))
+    other = order[place]  # (M,), to the right of `one`
+    near = (abs(top[one] - top[other]) <= 1) & (abs(bottom[one] - bottom[other]) <= 1)
+    near &= left[other] - right[one] <= height[other] / 4
+    near &= (height[other] >= PRINTED[0]) & (height[other] <= PRINTED[1])
+    one, other = one[near], other[near]
+    middle = np.isin(np.arange(len(likely)), one) & np.isin(np.arange(len(likely)), other)
+    letters = middle.copy()  # one is level with another of a letter's height
+    letters[other[middle[one]]] = letters[one[middle[other]]] = True
+    printed = np.zeros(count, dtype=bool)
+    printed[likely] = letters
     return printed
+
+
+def _pairs(first: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each i with each number from first[i] up to after[i]: two arrays (M,)."""
+    count = np.maximum(after - first, 0)
+    low = np.repeat(np.arange(len(first)), count)
+    return low, np.arange(count.sum()) - np.repeat(count.cumsum() - count - first, count)
 
 
 def pieces(ink: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -163,9 +177,7 @@ def pieces(ink: np.ndarray) -> tuple[np.ndarray, ...]:
     ends = np.nonzero(steps == -1)[1]
     first = np.searchsorted(rows * width + ends, (rows - 1) * width + starts, "left")
     after = np.searchsorted(rows * width + starts, (rows - 1) * width + ends, "right")
-    count = np.maximum(after - first, 0)
-    low = np.repeat(np.arange(len(rows)), count)
-    high = np.arange(count.sum()) - np.repeat(count.cumsum() - count - first, count)
+    low, high = _pairs(first, after)
     piece = np.arange(len(rows))
     while True:
         merged = piece.copy()

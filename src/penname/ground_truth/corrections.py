@@ -62,6 +62,7 @@ class Corrections:
             cells = {  # the first of a name counts, as in ground truth
                 str(name).lower(): label(cell, place) or ""
                 for name, cell in reversed([*row.items()])
+                if name is not None  # empty cells beyond the header
             }
             if missing := [name for name in NEEDED if name not in cells]:
                 raise GroundTruthError(
@@ -81,7 +82,8 @@ class Corrections:
         """Yield every line, those with a correction with its text.
 
         Raises:
-            GroundTruthError: when a correction is of lines in two tables, or, at the end, of none.
+            GroundTruthError: when a correction is of lines in two tables or of two pictures, or, at
+                the end, of none.
         """
         used: dict[tuple[str, str], GroundTruth] = {}
         for line in lines:
@@ -95,6 +97,11 @@ class Corrections:
                 raise GroundTruthError(
                     f"{self.path}: {line.file} with the text {key[1]!r} is in {first.place} and in "
                     f"{line.place}; correct one of them at a time"
+                )
+            if first.image != line.image:
+                raise GroundTruthError(
+                    f"{self.path}: {first.row} and {line.row} are different pictures, both called "
+                    f"{line.file} and with the text {key[1]!r}; give them names of their own"
                 )
             self.changed += correction != key[1]
             if is_marker(correction):

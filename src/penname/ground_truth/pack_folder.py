@@ -30,7 +30,7 @@ import pyarrow as pa
 from penname import __version__
 from penname.alphabet import Alphabet
 from penname.errors import PackError, PennameError
-from penname.files import sync
+from penname.files import open_text, sync
 from penname.line_image import ImageSpec, stored_spec
 from penname.options import to_json
 
@@ -260,7 +260,7 @@ class PackWriter:
         csv.writer(self._changed).writerow((file, row, " ".join(rules), before, after))
 
     def _table(self, name: str, header: tuple[str, ...]) -> IO[str]:
-        file = (self._partial / name).open("w", encoding="utf-8", newline="")
+        file = open_text(self._partial / name)
         csv.writer(file).writerow(header)
         return file
 

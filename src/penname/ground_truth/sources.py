@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from penname.errors import GroundTruthError
-from penname.files import visible_files
+from penname.files import escaped, visible_files
 from penname.ground_truth.tables import (
     GroundTruth,
     GroupedSourceOptions,
@@ -171,7 +171,7 @@ class TableFolder:
         places: dict[str, str] = {}  # file -> the table that it is of
         for part in self.parts:
             for line in part.lines(images):
-                if isinstance(part, Table):
+                if isinstance(part, Table) and line.file:
                     other = places.setdefault(line.file, line.place)
                     if other != line.place:
                         raise GroundTruthError(
@@ -202,19 +202,19 @@ class LineFolder:
         a page or writer in one.
         """
         for folder, names in visible_files(self.path):
-            group = "" if folder == self.path else _text(folder.relative_to(self.path))
+            group = "" if folder == self.path else escaped(folder.relative_to(self.path))
             for stem, files in sorted(_stems(names).items()):
                 pictures = [name for name in files if _is_image(name)]
                 image = folder / min(pictures, key=_plainest, default=f"{stem}.png")
                 place = folder / f"{stem}.gt.txt"
                 yield GroundTruth(
-                    file=_text(image.relative_to(self.path)),
-                    row=_text(place if place.name in files else image),
+                    file=escaped(image.relative_to(self.path)),
+                    row=escaped(place if place.name in files else image),
                     text=_read_text(place) if place.name in files else None,
-                    source=_text(self.path.resolve().name),
+                    source=escaped(self.path.resolve().name),
                     group=group,
                     image=image,
-                    place=_text(self.path),
+                    place=escaped(self.path),
                 )
 
 
@@ -239,11 +239,6 @@ def _stems(names: list[str]) -> dict[str, list[str]]:
 def _plainest(name: str) -> tuple[int, bool]:
     """Sort `x.png` before `x.nrm.png` before `x.bin.png`: the most grey levels first."""
     return len(Path(name).suffixes), ".bin." in name
-
-
-def _text(path: Path | str) -> str:
-    """Return a path as text; bytes in it that are not UTF-8 are escaped."""
-    return PurePath(path).as_posix().encode(errors="backslashreplace").decode()
 
 
 def _read_text(path: Path) -> str:

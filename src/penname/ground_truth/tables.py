@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from penname.errors import GroundTruthError
+from penname.files import escaped
+from penname.inputs import IMAGE_COLUMNS, image_cell
 from penname.options import option
 
-IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "path", "image_path")
 TEXT_COLUMNS = ("text", "identity", "label", "transcription")
 GROUP_COLUMNS = ("writer", "page", "group")  # the first that holds a value names the group
 SPLIT_NAMES = {"": "", "train": "train", "test": "test"} | dict.fromkeys(
@@ -78,8 +79,8 @@ class GroundTruth:
     """One line as its source gives it, neither cleaned nor decoded.
 
     `file` is the name shown to people, `row` the place, as in "names.csv:17"; `group` is the
-    writer, else the page, else empty; `split` is empty unless the source brings its own; `place`
-    is the table or folder that it comes from.
+    writer, else the page, else the group, else empty; `split` is empty unless the source brings
+    its own; `place` is the table or folder that it comes from.
     """
 
     file: str
@@ -117,8 +118,8 @@ class Table:
         columns = Columns.of(self.path, there, self.options)
         if images:
             columns.warn_of_readings(self.path, there)
-        name, stem = self.path.name, self.path.stem  # pathlib takes its time to find them
-        place = str(self.path)
+        name, stem = escaped(self.path.name), escaped(self.path.stem)
+        place = escaped(self.path)
         for number, row in numbered_rows(self.path):
             file = str(row.get(columns.image) or "")
             yield GroundTruth(
@@ -172,8 +173,26 @@ class Parquet:
         if images:
             wanted.add(columns.image)
             columns.warn_of_readings(self.path, there)
+        name, stem = escaped(self.path.name), escaped(self.path.stem)
+        place = escaped(self.path)
         for number, row in enumerate(self._rows(file, sorted(wanted)), start=1):
-            yield self._line(row, number, columns)
+            at = f"{name}:{number}"
+            encoded, picture = image_cell(row.get(columns.image))
+            if not isinstance(encoded, bytes | None):
+                raise GroundTruthError(
+                    f"{at}: the image is of type {type(encoded).__name__}, not bytes or a path; "
+                    "name its column with --image-column"
+                )
+            yield GroundTruth(
+                file=picture or at,
+                row=at,
+                text=label(row.get(columns.text), at),
+                source=_text(row.get(columns.source)) or stem,
+                group=columns.group_of(row),
+                image=self.path.parent / picture if encoded is None and picture else encoded or b"",
+                split=_split(row.get(columns.split), self.path, number),
+                place=place,
+            )
 
     def _rows(self, file: Any, columns: list[str]) -> Iterator[Mapping[str, Any]]:
         try:
@@ -181,20 +200,6 @@ class Parquet:
                 yield from batch.to_pylist()
         except (OSError, ValueError, OverflowError, pa.ArrowException) as error:
             raise GroundTruthError(f"{self.path}: damaged: {error}; get it again") from None
-
-    def _line(self, row: Mapping[str, Any], number: int, columns: Columns) -> GroundTruth:
-        place = f"{self.path.name}:{number}"
-        encoded, name = _image_cell(row.get(columns.image), place)
-        return GroundTruth(
-            file=name or place,
-            row=place,
-            text=label(row.get(columns.text), place),
-            source=_text(row.get(columns.source)) or self.path.stem,
-            group=columns.group_of(row),
-            image=self.path.parent / name if encoded is None and name else encoded or b"",
-            split=_split(row.get(columns.split), self.path, number),
-            place=str(self.path),
-        )
 
     def _open(self) -> Any:
         try:
@@ -232,7 +237,7 @@ class Columns:
         )
 
     def group_of(self, row: Mapping[str, Any]) -> str:
-        """Return the writer, else the page, else empty."""
+        """Return the first of the group's columns that has a value, else empty."""
         return next((text for name in self.groups if (text := _number(row.get(name)))), "")
 
     def warn_of_readings(self, path: Path, there: list[str]) -> None:
@@ -343,20 +348,6 @@ def label(value: Any, place: str) -> str | None:
             "--text-column"
         )
     return _text(value)
-
-
-def _image_cell(value: Any, place: str) -> tuple[bytes | None, str]:
-    """Return the bytes and the path of a cell that is bytes, a path, or {bytes, path}."""
-    if isinstance(value, dict):
-        return value.get("bytes"), value.get("path") or ""
-    if isinstance(value, str):
-        return None, value
-    if value is None or isinstance(value, bytes):
-        return value, ""
-    raise GroundTruthError(
-        f"{place}: the image is of type {type(value).__name__}, not bytes or a path; "
-        "name its column with --image-column"
-    )
 
 
 def _split(value: Any, path: Path, number: int) -> str:

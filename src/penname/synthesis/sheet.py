@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-from penname.errors import GroundTruthError
+from penname.errors import ImageError
+from penname.inputs import expand
 from penname.line_image import decode
 from penname.synthesis.render import render
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from penname.inputs import Input
     from penname.synthesis.kit import Kit, SynthOptions
 
 TABLE = 190  # grey of the table that the crops lie on
@@ -30,10 +30,10 @@ def contact_sheet(
     """Write a PNG of `n` synthetic crops, with `n` real ones in every other column if given.
 
     Names are shown at their own size, lines at one height and cut where they are longer than a
-    column. `real` is a Parquet table with a column image {bytes}; its rows are drawn by the seed.
+    column. `real` is a Parquet file or a folder of pictures; they are drawn by the seed.
 
     Raises:
-        GroundTruthError: when `real` cannot be read.
+        ImageError: when `real`, or one of the pictures drawn, cannot be read.
     """
     rngs = (np.random.default_rng([options.seed, i]) for i in range(n))
     crops = [render(None, rng, kit, options)[0] for rng in rngs]
@@ -53,9 +53,15 @@ def contact_sheet(
 
 
 def _real(path: Path, n: int, rng: np.random.Generator) -> list[np.ndarray]:
+    pictures = list(expand([path]))
+    rows = rng.choice(len(pictures), min(n, len(pictures)), replace=False)
+    return [_crop(pictures[row]) for row in rows]
+
+
+def _crop(picture: Input) -> np.ndarray:
+    if picture.error:
+        raise ImageError(f"{picture.file}: {picture.error}")
     try:
-        column = pq.read_table(path, columns=["image"])["image"]
-    except (OSError, pa.ArrowException) as error:
-        raise GroundTruthError(f"{path}: cannot read real crops ({error})") from None
-    rows = rng.choice(len(column), min(n, len(column)), replace=False)
-    return [decode(column[int(row)].as_py()["bytes"]) for row in rows]
+        return decode(picture.source)
+    except ImageError as error:
+        raise ImageError(f"{picture.file}: {error}") from None
