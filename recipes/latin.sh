@@ -3,10 +3,10 @@
 #
 # Two networks, for lines of 64 pixels and, for another look at what is doubtful, of 48; what follows
 # the convolutions of the first one learns names in capitals after that. Can be stopped at any moment
-# and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, NAMES_EPOCHS, BATCH, RATE,
-# FROM, a model that the first network starts from, and NOVELS, a text that latin/novels.py made,
-# in which pairs of words are counted too, can be set from outside; with SECOND_EPOCHS=0 there is no
-# second network, with NAMES_EPOCHS=0 names are not learnt. On one H100 an epoch
+# and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, NAMES_EPOCHS, BATCH, RATE, MIX
+# (how often an epoch goes through lines, places, words, synthetic and validation lines), FROM, a model
+# that the first network starts from, and NOVELS, a text that latin/novels.py made, in which pairs of
+# words are counted too, can be set from outside; with SECOND_EPOCHS=0 there is no second network, with NAMES_EPOCHS=0 names are not learnt. On one H100 an epoch
 # of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
 # CPU cores with BF16 it takes 14 minutes, so all should be a night and a half. Seven epochs of the first alone,
 # two hours there (EPOCHS=7 SECOND_EPOCHS=0 NAMES_EPOCHS=0): 12.4 % CER of lines, 8.7 of words, 4.1 of
@@ -19,7 +19,7 @@ if command -v nvidia-smi > /dev/null; then
 else
   : "${SYNTHETIC:=20000}" "${EPOCHS:=30}" "${SECOND_EPOCHS:=20}" "${BATCH:=32}" "${RATE:=0.001}"
 fi
-: "${NAMES_EPOCHS:=2}"
+: "${NAMES_EPOCHS:=2}" "${MIX:=1,0.7,0.4,0.3,1}"
 mkdir -p "$out/second" "$out/crops"
 [ -e "$out/words.parquet" ] || {
   python "$here/latin/draw_words.py" "$data/unipen_words_strokes.parquet" "$out/words.part"
@@ -47,7 +47,7 @@ network() { # FOLDER HEIGHT EPOCHS [FROM]: packs and a run in the folder
     penname pack "$out/lines-validation.parquet" "$out/places-validation.parquet" \
       "$out/words-validation.parquet" --out "$1/validation" --validation 1 "${lines[@]}"
   penname train --pack "$1/lines" --pack "$1/places" --pack "$1/words" --pack "$1/synthetic" \
-    --pack "$1/validation" --mix 1,0.7,0.4,0.3,1 --preset latin --epochs "$3" --batch-size "$BATCH" \
+    --pack "$1/validation" --mix "$MIX" --preset latin --epochs "$3" --batch-size "$BATCH" \
     --learning-rate "$RATE" --warmup 0.05 --augment 0.7 --validate-every 5 ${4:+--from "$4"} \
     --out "$1/run" --resume
 }

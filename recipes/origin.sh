@@ -14,7 +14,7 @@ trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
 if command -v nvidia-smi > /dev/null; then
   : "${SYNTHETIC:=10000}" "${EPOCHS:=6}" "${SEEDS:=1, 2}" "${DEVICES:=cuda cuda cuda cuda cuda}" "${MIX:=1,1,1}"
-else # two cores: about two hours
+else # two cores: some three hours
   : "${SYNTHETIC:=10000}" "${EPOCHS:=4}" "${SEEDS:=1}" "${DEVICES:=cpu}" "${MIX:=1,1,1}"
 fi
 lines=(--height 64 --max-width 256 --fit crop --trim none)

@@ -77,7 +77,9 @@ class ImageSpec:
         "printed lines and boxes around writing: erase all, closed boxes alone, or none",
         choices=("erase", "boxes", "keep"),
     )
-    max_scale: float = option(1.25, "largest enlargement; more adds cost but no information")
+    max_scale: float = option(
+        1.25, "largest enlargement, but of writing that is too small for `writing`: 4 times"
+    )
     width_step: int = option(32, "canvas widths are multiples of this many pixels")
     writing: float = option(
         0.16, "how large writing is to be, as a share of the height; 0 leaves it as it comes"

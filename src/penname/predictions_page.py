@@ -45,7 +45,8 @@ def predictions_page(rows: Sequence[tuple[Source, Prediction]]) -> str:
         '</span>, <span class="low">below</span>. The bar is the confidence of the whole line. '
         "Type a correction or take another reading; Enter says that a reading is right, and goes "
         "on. The table has all lines, the ground truth those that you checked: save it in the "
-        "folder where the pictures were read, and <code>penname pack truth.csv</code>."
+        "folder in which you called penname read, and "
+        "<code>penname pack truth.csv --out pack</code>."
     )
     lines = "".join(_prediction(source, prediction) for source, prediction in rows)
     return html.page(

@@ -37,19 +37,19 @@ LOOKS = {  # and the weights of the sources where none are given
 
 @dataclass(frozen=True)
 class SynthOptions:
-    """What synthetic lines are made of; the four weights need not sum to 1."""
+    """What synthetic lines are made of; the weights need not sum to 1, and one not given is 0."""
 
     lines: int = option(100_000, "number of pictures")
     seed: int = option(0, "seed; the same seed makes the same pictures on any number of workers")
-    fonts: float | None = option(None, "weight of texts in handwriting fonts; none: by look")
+    fonts: float | None = option(None, "weight of texts in handwriting fonts; none given: by look")
     glyphs: float | None = option(
-        None, "weight of texts made of scanned characters (EMNIST); none: by look"
+        None, "weight of texts made of scanned characters (EMNIST); none given: by look"
     )
     strokes: float | None = option(
-        None, "weight of texts drawn with recorded pen strokes (UNIPEN); none: by look"
+        None, "weight of texts drawn with recorded pen strokes (UNIPEN); none given: by look"
     )
     words: float | None = option(
-        None, "weight of whole recorded words, which bring their own text; none: by look"
+        None, "weight of whole recorded words, which bring their own text; none given: by look"
     )
     look: str = option(
         "names",

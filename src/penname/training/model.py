@@ -107,7 +107,7 @@ def build_like(
     Args:
         weights: a network's weights by name; its convolutions may be factorised.
         classes: outputs; None is as many as these weights have.
-        dropout: before and between the recurrent layers.
+        dropout: before, between and after the recurrent layers.
 
     Raises:
         TrainingError: they are another network's.

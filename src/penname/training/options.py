@@ -47,7 +47,7 @@ class TrainOptions:
     ema: float = option(0.999, "decay of the averaged weights that are scored and exported")
     augment: float = option(1.0, "strength of augmentation; 0 turns it off")
     dropout: float = option(
-        0.2, "dropout before and between the recurrent layers; origin has its own"
+        0.2, "dropout before, between and after the recurrent layers; origin has its own"
     )
     shortcut: float = option(
         0.2, "weight of the auxiliary CTC head while training; origin has none"
