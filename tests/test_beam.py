@@ -11,9 +11,10 @@ import pytest
 
 from penname import beam
 from penname.alphabet import BLANK, Alphabet
-from penname.beam import AGREEING, DecodingOptions, log_pleasing, search, weigh
+from penname.beam import AGREEING, Candidate, DecodingOptions, log_pleasing, search, weigh
 from penname.bigrams import Bigrams
 from penname.ctc import frames_needed, log_likelihood
+from penname.decoder import Decoder
 from penname.errors import OptionError
 from penname.language import Language
 from penname.lexicon import Lexicon
@@ -312,10 +313,17 @@ def test_a_heavy_language_may_find_nothing() -> None:
     """Where no text that was followed can end, what they are worth is no number any more."""
     language = Language.build({"ABBA": 10**9, "CAB": 1, "": 20}, ABC)
     options = DecodingOptions(language_weight=20, beam=1)
-    found = search(random_log_probs(72, 5), language, options)
+    log_probs = random_log_probs(72, 5)
+    found = search(log_probs, language, options)
     assert len(found) == 72
     assert [] in found
     assert max(map(len, found)) > 0
+    lines = dict(enumerate(log_probs))
+    decoder = Decoder(ABC, language, options)  # reads greedily then, and doubts it
+    readings = decoder.searched(decoder.greedy(lines), lines)
+    for texts, reading in zip(found, readings.values(), strict=True):
+        if not texts:
+            assert reading.texts == [Candidate(reading.greedy.labels, 0.0)]
 
 
 def spread_out(log_probs: np.ndarray, quiet: int) -> np.ndarray:

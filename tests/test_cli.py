@@ -389,11 +389,13 @@ def test_parquet_rows_are_pictures(
 def test_the_column_of_pictures_is_the_one_that_ground_truth_has(
     folder: Path, model: ModelFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = {"md5": [b"0"], "Image": [{"bytes": png("BEAD"), "path": "b.png"}], "scan": [b"1"]}
+    pictures = {"md5": [b"0"], "Image": [{"bytes": png("BEAD"), "path": "b.png"}], "file": ["x"]}
     pq.write_table(pa.table(pictures), folder / "one.parquet")
-    paths = {"md5": [b"0"], "n": [1], "path": [str(folder / "line2.png")]}
+    paths = {"n": [1], "path": [str(folder / "line2.png")]}
     pq.write_table(pa.table(paths), folder / "other.parquet")
-    for name, text in (("one", "BEAD"), ("other", "CAFE")):
+    both = pa.table([[png("BEAD")], ["x"], [b"1"]], names=["scan", "file", "scan"])
+    pq.write_table(both, folder / "both.parquet")
+    for name, text in (("one", "BEAD"), ("other", "CAFE"), ("both", "BEAD")):
         path = str(folder / f"{name}.parquet")
         assert main(["read", path, "--json", "--model", str(model.path)]) == 0
         assert json.loads(capsys.readouterr().out)["text"] == text

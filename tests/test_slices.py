@@ -161,15 +161,16 @@ def test_printed_letters_are_those_that_all_pairs_say(seed: int) -> None:
 
 
 def test_a_picture_of_dots_takes_little_memory() -> None:
-    picture = np.full((500, 1200), 255, np.uint8)
-    for row, column in np.ndindex(50, 150):  # 7,500 pieces as high as small print
-        picture[10 * row : 10 * row + 6, 8 * column : 8 * column + 4] = 0
+    picture = np.full((700, 1200), 255, np.uint8)
+    for row, column in np.ndindex(50, 170):  # 8,500 pieces as high as small print, and as near
+        picture[14 * row : 14 * row + 8, 7 * column : 7 * column + 5] = 0
     tracemalloc.start()
     found = look(picture)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found is not None
-    assert peak < 40e6  # 7,500 times 7,500 numbers alone are 450 MB
+    assert found.printed_label
+    assert peak < 40e6  # 8,500 times 8,500 numbers alone are 578 MB
 
 
 def test_a_printed_label_does_not_count_as_strokes() -> None:

@@ -102,10 +102,12 @@ class Decoder:
         if not (self.language and self.options):
             return {}
         found = search(list(lines.values()), self.language, self.options)
-        return {
-            index: Reading(greedy[index].greedy, texts or [Candidate((), 0.0)])
-            for index, texts in zip(lines, found, strict=True)
-        }
+        readings = {}
+        for index, texts in zip(lines, found, strict=True):
+            read = greedy[index].greedy
+            unfound = Candidate(() if self.strict else read.labels, 0.0)
+            readings[index] = Reading(read, texts or [unfound])
+        return readings
 
     def doubtful(self, readings: Mapping[int, Reading]) -> list[int]:
         """Return the lines that are worth another look."""

@@ -50,7 +50,7 @@ class EvaluateOptions:
 
     batch_size: int = option(16, "line images read at once")
     resamples: int = option(
-        1000, "bootstrap draws behind each 95 % interval, of writers or pages where they are known"
+        1000, "bootstrap draws behind each 95 % interval, of writers or pages where ten are known"
     )
     seed: int = option(0, "seed of the bootstrap draws")
 
@@ -155,7 +155,7 @@ def _report(
     worst: list[tuple[Line, Source]],
     options: EvaluateOptions,
 ) -> Report:
-    groups = [(line.source, line.group) if line.group else None for line in lines]
+    groups = [line.group or None for line in lines]
     unit = metrics.units(groups)
     confidences = [line.confidence for line in lines]
     correct = [metrics.exact(line.reference, line.hypothesis)[0] for line in lines]

@@ -91,7 +91,9 @@ def percent(share: float) -> str:
 
 
 def between(low: float, high: float) -> str:
-    """Return an interval of shares as people read it: 3.33 to 5.05 %."""
+    """Return an interval of shares as people read it: 3.33 to 5.05 %, or a dash for 0 to 1."""
+    if low <= 0 and high >= 1:
+        return "-"
     return f"{100 * low:.2f} to {percent(high)}"
 
 
@@ -238,7 +240,8 @@ def _hard(hard: Sequence[Mapping[str, Any]]) -> str:
     note = (
         '<p class="faint">Slices with the fewest exact lines, to be checked first. One is harder '
         "than the rest where its interval ends below the score of all lines; of few lines, all of "
-        "them exact, an interval says nothing.</p>"
+        "them exact, an interval says nothing, and where intervals draw writers or pages, there is "
+        "none of fewer than ten.</p>"
     )
     return _slices(hard) + note if hard else ""
 

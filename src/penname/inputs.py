@@ -130,25 +130,30 @@ def _parquet(file: Path) -> Iterator[Input]:
 
 
 def _image_column(schema: pa.Schema) -> str:
-    """Return the first column that a usual name and its type say holds images, else by type."""
-    lower = {name.lower(): name for name in reversed(schema.names)}
+    """Return the column of encoded images, one of a usual name if there is one, else of paths."""
+    kinds = {column.name: column.type for column in reversed([*schema])}
+    lower = {name.lower(): name for name in kinds}
     named = [lower[name] for name in IMAGE_COLUMNS if name in lower]
-    found = [name for name in named if _holds_images(schema.field(name).type, paths=True)]
-    found += [column.name for column in schema if _holds_images(column.type, paths=False)]
-    if not found:
+    encoded = [name for name in (*named, *reversed(kinds)) if _holds_images(kinds[name])]
+    paths = [name for name in named if _holds_text(kinds[name])]
+    if not (found := encoded + paths):
         raise ValueError(f"no column of images among {', '.join(schema.names)}")
     return str(found[0])
 
 
-def _holds_images(kind: pa.DataType, *, paths: bool) -> bool:
-    """Return whether a column is binary, or a struct with `bytes` in it, or may be of paths."""
+def _holds_images(kind: pa.DataType) -> bool:
+    """Return whether a column is binary, or a struct with `bytes` in it."""
     from pyarrow import types
 
     if types.is_struct(kind):
         return bool(kind.get_field_index("bytes") >= 0)
-    if types.is_string(kind) or types.is_large_string(kind):
-        return paths
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def image_cell(value: Any) -> tuple[Any, str]:

@@ -65,7 +65,7 @@ class Report:
     99 % and 99.5 % of them exact; `worst` the lines with the most edits,
     the surest first among equals, and `pictures` their images; `coverage` is (K, 3) as in
     `metrics.coverage_curve`. `groups` says how many writers or pages the lines are
-    of, 0 where none is named; intervals draw them where they are `metrics.ENOUGH`, else lines.
+    of, 0 where none is named; `metrics.units` says what intervals draw.
     """
 
     model: str

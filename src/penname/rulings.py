@@ -1,8 +1,8 @@
 """Rulings: the printed lines and boxes of forms around writing, found in its ink.
 
-A ruling is a straight line of ink, half as long as the picture or longer and twice as long as it is
-high, or the upper or lower side of a box. It also says how far a scan is turned. What crosses
-letter after letter, but at their feet, is no ruling but strikes them out, and stays.
+A ruling is a straight line of ink, half as long as the picture and twice as long as the picture is
+high or longer, or the upper or lower side of a box. It also says how far a scan is turned. What
+crosses letter after letter, but at their feet, is no ruling but strikes them out, and stays.
 """
 
 from __future__ import annotations

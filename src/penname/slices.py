@@ -145,12 +145,18 @@ def _printed(
     likely = np.flatnonzero((bottom - top >= PRINTED[0] - 2) & (bottom - top <= PRINTED[1] + 2))
     top, bottom, left, right = (edge[likely] for edge in (top, bottom, left, right))
     height = bottom - top
-    order = np.argsort(left, kind="stable")
-    begins = left[order]
-    first = np.searchsorted(begins, right, "left")
-    one, place = _pairs(first, np.searchsorted(begins, right + PRINTED[1] // 4, "right"))
+    wide = int(right.max(initial=0)) + PRINTED[1]  # so that no row of places reaches the next
+    places = top * wide + left
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    found = []
+    for away in (-1, 0, 1):  # rows between the heads of the two
+        ends = (top + away) * wide + right
+        after = np.searchsorted(places, ends + PRINTED[1] // 4, "right")
+        found.append(_pairs(np.searchsorted(places, ends, "left"), after))
+    one, place = np.concatenate(found, axis=1)
     other = order[place]  # (M,), to the right of `one`
-    near = (abs(top[one] - top[other]) <= 1) & (abs(bottom[one] - bottom[other]) <= 1)
+    near = abs(bottom[one] - bottom[other]) <= 1
     near &= left[other] - right[one] <= height[other] / 4
     near &= (height[other] >= PRINTED[0]) & (height[other] <= PRINTED[1])
     one, other = one[near], other[near]

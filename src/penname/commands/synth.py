@@ -25,7 +25,7 @@ def flags(sub: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, metavar="DIR", help="names, fonts, glyphs and strokes"
     )
     sub.add_argument("--sheet", type=Path, metavar="FILE", help="write a contact sheet (PNG) too")
-    sub.add_argument("--real", type=Path, metavar="FILE", help="real crops beside it (Parquet)")
+    sub.add_argument("--real", type=Path, metavar="PATH", help="real crops beside it")
     add_flags(sub, SynthOptions, title="synthesis")
     add_flags(sub, ImageSpec, title="line images")
 
