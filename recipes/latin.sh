@@ -10,7 +10,8 @@
 # of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
 # CPU cores with BF16 it takes 14 minutes, so all should be a night and a half. Seven epochs of the first alone,
 # two hours there (EPOCHS=7 SECOND_EPOCHS=0 NAMES_EPOCHS=0): 12.4 % CER of lines, 8.7 of words, 4.1 of
-# places; eight more from there with NOVELS (RATE=0.0008): 10.2, 7.5 and 3.5 (docs/log.md).
+# places; eight more from there with NOVELS (RATE=0.0008): 10.2, 7.5 and 3.5; ten more with more of the
+# lines (MIX=1,0.4,0.15,0.2,1): 8.7, 8.0 and 3.1 (docs/log.md).
 set -euo pipefail
 trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
