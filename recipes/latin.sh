@@ -4,14 +4,15 @@
 # Two networks, for lines of 64 pixels and, for another look at what is doubtful, of 48; what follows
 # the convolutions of the first one learns names in capitals after that. Can be stopped at any moment
 # and started again. SYNTHETIC (synthetic ones), EPOCHS, SECOND_EPOCHS, NAMES_EPOCHS, BATCH, RATE, MIX
-# (how often an epoch goes through lines, places, words, synthetic and validation lines), FROM, a model
-# that the first network starts from, and NOVELS, a text that latin/novels.py made, in which pairs of
-# words are counted too, can be set from outside; with SECOND_EPOCHS=0 there is no second network, with NAMES_EPOCHS=0 names are not learnt. On one H100 an epoch
-# of the first takes 9 s, so all should be 25 minutes (the included networks: see their card); on two
-# CPU cores with BF16 it takes 14 minutes, so all should be a night and a half. Seven epochs of the first alone,
-# two hours there (EPOCHS=7 SECOND_EPOCHS=0 NAMES_EPOCHS=0): 12.4 % CER of lines, 8.7 of words, 4.1 of
-# places; eight more from there with NOVELS (RATE=0.0008): 10.2, 7.5 and 3.5; ten more with more of the
-# lines (MIX=1,0.4,0.15,0.2,1): 8.7, 8.0 and 3.1 (docs/log.md).
+# (how often an epoch goes through lines, places, words, synthetic and validation lines), FROM, a
+# model that the first network starts from, and NOVELS, a text that latin/novels.py made, in which
+# pairs of words are counted too, can be set from outside; with SECOND_EPOCHS=0 there is no second
+# network, with NAMES_EPOCHS=0 names are not learnt. On one H100 an epoch of the first takes 9 s, so
+# all should be 25 minutes (the included networks: see their card); on two CPU cores with BF16 it
+# takes 14 minutes, so all should be a night and a half. Seven epochs of the first alone, two hours
+# there (EPOCHS=7 SECOND_EPOCHS=0 NAMES_EPOCHS=0): 12.4 % CER of lines, 8.7 of words, 4.1 of places;
+# eight more from there with NOVELS (RATE=0.0008): 10.2, 7.5 and 3.5; ten more with more of the lines
+# (MIX=1,0.4,0.15,0.2,1): 8.7, 8.0 and 3.1 (docs/log.md).
 set -euo pipefail
 trap 'exit 130' INT # for training takes Ctrl-C, saves and returns as if it were through
 data=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)

@@ -131,14 +131,12 @@ def _parquet(file: Path) -> Iterator[Input]:
 
 def _image_column(schema: pa.Schema) -> str:
     """Return the column of encoded images, one of a usual name if there is one, else of paths."""
-    kinds = {column.name: column.type for column in reversed([*schema])}
-    lower = {name.lower(): name for name in kinds}
-    named = [lower[name] for name in IMAGE_COLUMNS if name in lower]
-    encoded = [name for name in (*named, *reversed(kinds)) if _holds_images(kinds[name])]
-    paths = [name for name in named if _holds_text(kinds[name])]
+    named = [column for name in IMAGE_COLUMNS for column in schema if column.name.lower() == name]
+    encoded = [column for column in (*named, *schema) if _holds_images(column.type)]
+    paths = [column for column in named if _holds_text(column.type)]
     if not (found := encoded + paths):
         raise ValueError(f"no column of images among {', '.join(schema.names)}")
-    return str(found[0])
+    return str(found[0].name)
 
 
 def _holds_images(kind: pa.DataType) -> bool:

@@ -160,11 +160,10 @@ def _printed(
     near &= left[other] - right[one] <= height[other] / 4
     near &= (height[other] >= PRINTED[0]) & (height[other] <= PRINTED[1])
     one, other = one[near], other[near]
-    middle = np.isin(np.arange(len(likely)), one) & np.isin(np.arange(len(likely)), other)
-    letters = middle.copy()  # one is level with another of a letter's height
-    letters[other[middle[one]]] = letters[one[middle[other]]] = True
+    middle = np.intersect1d(one, other)
+    near = np.isin(one, middle) | np.isin(other, middle)
     printed = np.zeros(count, dtype=bool)
-    printed[likely] = letters
+    printed[likely[one[near]]] = printed[likely[other[near]]] = True
     return printed
 
 

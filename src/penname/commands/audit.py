@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from penname.audit import Audit
-    from penname.ground_truth.sources import GroundTruth
+    from penname.ground_truth.sources import GroundTruth, GroupedSourceOptions
 
 HEAD = 20  # rows of the table that is printed
 CROSS_FIT = ("work", "start", "language", "epochs")  # for --cross-fit alone
@@ -95,16 +95,22 @@ def _check_cross_fit(arguments: argparse.Namespace) -> None:
         raise OptionError("--cross-fit trains its own models: give --work, and no --model")
 
 
-def _lines(arguments: argparse.Namespace) -> Iterable[GroundTruth]:
-    from penname.ground_truth.sources import GroupedSourceOptions, read_sources
+def _columns(arguments: argparse.Namespace) -> GroupedSourceOptions:
+    from penname.ground_truth.sources import GroupedSourceOptions
 
-    return read_sources(arguments.data, from_flags(GroupedSourceOptions, arguments))
+    return from_flags(GroupedSourceOptions, arguments)
+
+
+def _lines(arguments: argparse.Namespace) -> Iterable[GroundTruth]:
+    from penname.ground_truth.sources import read_sources
+
+    return read_sources(arguments.data, _columns(arguments))
 
 
 def _tables(arguments: argparse.Namespace) -> list[Path]:
-    from penname.ground_truth.sources import GroupedSourceOptions, table_files
+    from penname.ground_truth.sources import table_files
 
-    return table_files(arguments.data, from_flags(GroupedSourceOptions, arguments))
+    return table_files(arguments.data, _columns(arguments))
 
 
 def _audit(arguments: argparse.Namespace) -> Audit:
@@ -137,19 +143,12 @@ def _write_csv(audit: Audit, file: Path) -> None:
 
 def _write_page(audit: Audit, arguments: argparse.Namespace) -> None:
     from penname.audit_page import LINES, audit_page
-    from penname.ground_truth.sources import GroupedSourceOptions
 
     shown = {finding.order for finding in audit.findings[:LINES]}
     numbered = enumerate(_lines(arguments))
     pictures = {order: line.image for order, line in numbered if order in shown}
     data = list(map(str, arguments.data))
-    apply = [
-        "penname",
-        "audit",
-        "--data",
-        *data,
-        *to_flags(from_flags(GroupedSourceOptions, arguments)),
-    ]
+    apply = ["penname", "audit", "--data", *data, *to_flags(_columns(arguments))]
     apply += ["--apply", "reviewed.csv", "--out", "corrected.parquet"]
     page = audit_page(audit, " ".join(data), shlex.join(apply), pictures)
     with open_text(arguments.html) as stream:
