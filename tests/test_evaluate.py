@@ -146,6 +146,8 @@ def test_a_slice_of_few_writers_has_an_interval_that_says_nothing() -> None:
     assert n == 108
     assert 0.6 < low < 90 / 108 < high < 0.95
     assert re.search(r"letter +Z +18 +0\.00 % +- +50\.00 % +-", report.table(slices=True))
+    cells = ("letter: Z", "18", "0.00 %", "-", "50.00 %", "-")
+    assert "".join(f"<td>{cell}</td>" for cell in cells) in report.to_html()
 
 
 def test_rows_without_text_are_skipped_and_named(report: Report) -> None:

@@ -255,8 +255,7 @@ def _slices(parts: Iterable[Mapping[str, Any]]) -> str:
 def _slice_cells(part: Mapping[str, Any]) -> list[str]:
     cells = [f"{part['n']:,}"]
     for name in ("exact", "cer"):
-        low, high = part[f"{name}_ci"]
-        cells += [percent(part[name]), f"{100 * low:.1f} to {100 * high:.1f}"]
+        cells += [percent(part[name]), _interval(part, name)]
     return cells
 
 
