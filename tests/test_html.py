@@ -126,6 +126,15 @@ def _without_data(page: str) -> str:
     return re.sub(r'"data:image/png;base64,[A-Za-z0-9+/=]*"', "", page)
 
 
+def test_a_long_line_has_a_row_of_its_own() -> None:
+    sizes = {(700, 64): True, (480, 30): False, (560, 64): False, (9000, 128): True}
+    for (width, height), is_long in sizes.items():
+        page = predictions_page([(_png(width, height), Prediction("1.png", "A", 0.9))])
+        assert ('<div class="row long"' in page) == is_long
+        (picture,) = _pictures(Page(page))
+        assert picture.shape[1] == min(width, 1280)
+
+
 def test_predictions_page_shows_pictures_beside_texts() -> None:
     page = Page(_predictions_page())
     assert [picture.shape for picture in _pictures(page)] == [(20, 40), (20, 50)]
@@ -216,7 +225,7 @@ def test_report_page_of_a_perfect_reader() -> None:
 
 def test_large_pictures_are_made_smaller() -> None:
     page = Page(predictions_page([(_png(3000, 300), Prediction("a", "A", 1.0))]))
-    assert [picture.shape for picture in _pictures(page)] == [(64, 640)]
+    assert [picture.shape for picture in _pictures(page)] == [(128, 1280)]
 
 
 @pytest.mark.parametrize(

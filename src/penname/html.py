@@ -20,7 +20,8 @@ from penname.charts import coverage_chart, reliability_chart
 from penname.errors import ImageError
 from penname.line_image import Source, decode
 
-PICTURE = (640, 128)  # pixels; larger pictures are made smaller
+PICTURE = (1280, 128)  # pixels; larger pictures are made smaller
+LONG = (480, 9)  # a picture over so many pixels and times its height has a row of its own
 
 HEADLINE = {
     "exact": "lines read without a mistake",
@@ -63,6 +64,8 @@ th:last-child, td:last-child { padding-right: 0; }
 .row { display: grid; grid-template-columns: minmax(0, 340px) minmax(0, 1fr) 128px; gap: 4px 22px;
   padding: 14px 18px; align-items: center; border-bottom: 1px solid var(--line); }
 .row:last-child { border-bottom: 0; }
+.row.long { grid-template-columns: minmax(0, 1fr) 128px; }
+.row.long .picture { grid-column: 1 / -1; }
 .picture { background: #fff; border-radius: 6px; padding: 6px; display: flex; min-height: 44px;
   border: 1px solid var(--line); }
 .picture img { display: block; max-width: 100%; max-height: 84px; margin: auto; }
@@ -80,7 +83,8 @@ svg .axis { stroke: var(--line); }
 svg .guide { stroke: var(--faint); stroke-dasharray: 4 4; fill: none; }
 svg .curve { stroke: var(--accent); stroke-width: 2.5; fill: none; stroke-linejoin: round; }
 svg .dot { fill: var(--accent); fill-opacity: 0.75; }
-@media (max-width: 640px) { main { padding: 24px 14px 40px; } .row { grid-template-columns: 1fr; }
+@media (max-width: 640px) { main { padding: 24px 14px 40px; }
+  .row, .row.long { grid-template-columns: 1fr; }
   .number { font-size: 26px; } }
 """
 
@@ -185,8 +189,10 @@ def row(
     `values` are kept for a script, as the row's data.
     """
     data = "".join(f' data-{name}="{escape(value)}"' for name, value in (values or {}).items())
+    png = small(source)
+    long = " long" if _is_long(png) else ""
     return (
-        f'<div class="row"{data}><div class="picture">{_picture(source)}</div><div>{middle}'
+        f'<div class="row{long}"{data}><div class="picture">{_picture(png)}</div><div>{middle}'
         f'<div class="faint file">{escape(file)}</div></div><div>{right}</div></div>\n'
     )
 
@@ -199,9 +205,17 @@ def meter(confidence: float, more: str = "") -> str:
     )
 
 
-def _picture(source: Source) -> str:
-    """Return the picture as an inlined PNG, or words where it cannot be decoded."""
-    if not (png := small(source)):
+def _is_long(png: bytes) -> bool:
+    """Return whether a picture could not be read in a column beside its text."""
+    if not png:
+        return False
+    with Image.open(io.BytesIO(png)) as picture:
+        return picture.width > max(LONG[0], LONG[1] * picture.height)
+
+
+def _picture(png: bytes) -> str:
+    """Return an inlined PNG, or words where there is none."""
+    if not png:
         return "<span>no picture</span>"
     data = base64.b64encode(png).decode("ascii")
     return f'<img src="data:image/png;base64,{data}" alt="" loading="lazy">'
