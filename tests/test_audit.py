@@ -15,12 +15,13 @@ from PIL import Image
 
 from penname import ctc
 from penname.alphabet import Alphabet
-from penname.audit import PRIOR, Finding, _reason, audit, cleaning_for, judge, rank
+from penname.audit import PRIOR, Finding, _reason, audit, judge, rank
 from penname.audit_page import audit_page
 from penname.beam import DecodingOptions
 from penname.bigrams import Bigrams
 from penname.decoder import Decoder
 from penname.errors import GroundTruthError
+from penname.ground_truth.cleaning import cleaning_for
 from penname.ground_truth.sources import GroundTruth
 from penname.language import Language
 from penname.line_image import line_image, on_canvas

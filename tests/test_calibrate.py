@@ -124,3 +124,24 @@ def test_fifty_lines_with_right_and_wrong_ones_are_enough(
         return
     once = calibrate(model, truth)
     assert calibrate(once, truth).confidence == once.confidence  # not on top of the first
+
+
+def test_texts_are_taken_as_the_alphabet_has_them_and_markers_left_out(tmp_path: Path) -> None:
+    model = bar_model(tmp_path / "model")
+
+    def truth(*texts: str) -> list[GroundTruth]:
+        pictures = [png("AB")] * 30 + [png("BA")] * 30
+        names = [texts[i % len(texts)] for i in range(60)]
+        return [
+            GroundTruth(f"{i}.png", f"t:{i}", text, "s", "", image)
+            for i, (text, image) in enumerate(zip(names, pictures, strict=True))
+        ]
+
+    plain = calibrate(model, truth("AB")).confidence
+    assert calibrate(model, truth("Ab", "âb")).confidence == plain
+    marked = [
+        GroundTruth("m.png", "m:1", word, "s", "", png("AB")) for word in ("EMPTY", "UNREADABLE")
+    ]
+    assert calibrate(model, truth("AB") + marked).confidence == plain
+    unwritable = [GroundTruth("7.png", f"u:{i}", "7", "s", "", png("AB")) for i in range(30)]
+    assert calibrate(model, truth("AB") + unwritable).confidence != plain  # read wrong for certain

@@ -162,6 +162,7 @@ def test_reading_nothing_at_all_fails(
         (["audit", "--data", "{folder}/t.csv", "--csv", "{folder}/./t.csv"], "t.csv: no such", 1),
         (["read", "{folder}", "--csv", "{folder}"], "is a folder; name a file", 2),
         (["read", "{folder}", "--csv", "{folder}/o", "--html", "{folder}/o"], "written twice", 2),
+        (["read", "{folder}/*", "--csv", "{folder}/notes.txt"], "notes.txt is read here", 2),
         (["read", "{folder}", "--lexicon", "{folder}/l", "--csv", "{folder}/l"], "read here", 2),
         (["evaluate", "--model", "{model}", "--data", "{folder}/no.csv"], "no.csv", 1),
         (["pack", "{folder}/no.csv", "--out", "{folder}/pack"], "no.csv", 1),
@@ -391,11 +392,14 @@ def test_the_column_of_pictures_is_the_one_that_ground_truth_has(
 ) -> None:
     pictures = {"md5": [b"0"], "Image": [{"bytes": png("BEAD"), "path": "b.png"}], "file": ["x"]}
     pq.write_table(pa.table(pictures), folder / "one.parquet")
-    paths = {"n": [1], "path": [str(folder / "line2.png")]}
+    paths: dict[str, Any] = {"n": [1], "path": [str(folder / "line2.png")]}
     pq.write_table(pa.table(paths), folder / "other.parquet")
+    paths["path"] = pa.array(paths["path"]).dictionary_encode()  # a category of a data frame
+    pq.write_table(pa.table(paths), folder / "category.parquet")
     both = pa.table([[png("BEAD")], ["x"], [b"1"]], names=["scan", "file", "scan"])
     pq.write_table(both, folder / "both.parquet")
-    for name, text in (("one", "BEAD"), ("other", "CAFE"), ("both", "BEAD")):
+    read = {"one": "BEAD", "other": "CAFE", "category": "CAFE", "both": "BEAD"}
+    for name, text in read.items():
         path = str(folder / f"{name}.parquet")
         assert main(["read", path, "--json", "--model", str(model.path)]) == 0
         assert json.loads(capsys.readouterr().out)["text"] == text

@@ -140,7 +140,7 @@ def test_a_csv_written_beside_its_pictures_finds_them(tmp_path: Path) -> None:
     given = [GroundTruth("1.png", "t:1", "A,\nB", "s", "w", tmp_path / "1.png", "test")]
     write_table(given, tmp_path / "out.csv")
     (read,) = read_sources([tmp_path / "out.csv"], SourceOptions())
-    assert (read.file, read.text, read.group, read.split) == ("1.png", "A,\nB", "w", "test")
+    assert (read.file, read.text, read.group, read.split) == ("1.png", "A, B", "w", "test")
     assert read.image == tmp_path / "1.png"
     write_table([read], tmp_path / "out.parquet")
     (again,) = read_sources([tmp_path / "out.parquet"], SourceOptions())

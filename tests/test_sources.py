@@ -153,6 +153,22 @@ def test_not_a_number_is_no_text(tmp_path: Path) -> None:
     assert [line.text for line in read(write(tmp_path / "t.jsonl", rows))] == [None, None, "12"]
 
 
+def test_a_whole_number_is_one_in_a_column_with_gaps(tmp_path: Path) -> None:
+    columns = {"image": [b"a", b"b", b"c"], "text": pa.array([12.0, None, 0.5])}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert [line.text for line in read(tmp_path / "t.parquet")] == ["12", None, "0.5"]
+
+
+def test_a_table_below_a_folder_of_images_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "1.png").write_bytes(b"")
+    assert [line.text for line in read(tmp_path)] == [None]
+    write(tmp_path / "train" / "metadata.csv", "file_name,text\n1.png,A\n")
+    with pytest.raises(GroundTruthError, match=r"train/metadata\.csv lies below it; give"):
+        read(tmp_path)
+    assert [line.text for line in read(tmp_path / "train")] == ["A"]
+
+
 def test_parquet(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"on disk")
     images = [{"bytes": b"one", "path": "a.png"}, {"bytes": None, "path": "b.png"}, None]
@@ -256,7 +272,11 @@ def test_counts_are_those_of_the_lines(tmp_path: Path) -> None:
             r"t\.csv: no column for the image .* 'scan', 'name'.*--image",
         ),
         ("t.csv", "file,name\n1,2\n", r"no column for the text .*--text-column"),
-        ("t.jsonl", '{"file": "1", "text": "A"}\n{oops\n', r"t\.jsonl: after line 1: "),
+        (
+            "t.jsonl",
+            '{"file": "1", "text": "A"}\n{oops\n',
+            r"after line 1: .*; each line is to be a J",
+        ),
         ("t.jsonl", "[1]\n", r"t\.jsonl: after line 0: "),
         ("t.csv", b"file,text\n1.png,Zo\xe9\n", r"t\.csv: after line 0: .*UTF-8"),
         ("t.csv", "file,text,split\n1.png,A,night\n", r"t\.csv:2: split is 'night'; use train"),

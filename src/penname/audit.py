@@ -34,7 +34,7 @@ from penname.alphabet import Alphabet, nfc
 from penname.beam import text_pleasing
 from penname.errors import GroundTruthError
 from penname.fingerprint import fingerprint, near_pairs
-from penname.ground_truth.cleaning import CleaningOptions, clean_text, is_marker
+from penname.ground_truth.cleaning import clean_text, cleaning_for, is_marker
 from penname.line_image import Grey, has_ink, line_image_or_reason
 
 if TYPE_CHECKING:
@@ -144,15 +144,6 @@ def rank(findings: Iterable[Finding], model: str) -> Audit:
         )
     ranked = sorted(_with_equals(judged), key=lambda x: (-x.score, x.order))
     return Audit(model, tuple(ranked), tuple(aside), tuple(_leaks(judged)))
-
-
-def cleaning_for(alphabet: Alphabet) -> CleaningOptions:
-    """Return the cleaning that writes a text as a model with this alphabet does."""
-    characters = alphabet.characters
-    return CleaningOptions(
-        case="upper" if characters == characters.upper() else "keep",
-        accents="strip" if characters.isascii() else "keep",
-    )
 
 
 def _prepare(recognizer: Recognizer, order: int, line: GroundTruth) -> tuple[Finding, Grey | None]:

@@ -16,12 +16,14 @@ import numpy as np
 
 from penname.errors import GroundTruthError
 from penname.evaluate import EvaluateOptions, evaluate
+from penname.ground_truth.cleaning import clean_text, cleaning_for, is_marker
 from penname.model_folder import Calibration, ModelFolder, evidence
 from penname.recognizer import Recognizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from penname.alphabet import Alphabet
     from penname.ground_truth.sources import GroundTruth
 
 FEWEST = 50  # lines, with right and wrong ones among them
@@ -35,23 +37,39 @@ UNDRAWN = EvaluateOptions(resamples=1)  # the lines are wanted, not intervals of
 def calibrate(folder: ModelFolder, ground_truth: Iterable[GroundTruth]) -> ModelFolder:
     """Fit the calibration of a model folder on ground truth, store it and return the folder.
 
+    Texts are taken as the model's alphabet has them: in capitals, say, or without accents. Lines
+    marked `EMPTY` or `UNREADABLE` are left out, as of those no text is right.
+
     Raises:
         GroundTruthError: fewer than `FEWEST` lines with a text, or all or none of them read right.
     """
     recognizer = Recognizer.load(folder.path)
     recognizer.model = replace(folder, confidence=None)
-    scored = evaluate(recognizer, ground_truth, options=UNDRAWN).lines
+    written = _as_written(ground_truth, folder.alphabet)
+    scored = evaluate(recognizer, written, options=UNDRAWN).lines
     lines = [line for line in scored if not line.error]
     right = np.array([line.reference == line.hypothesis for line in lines], dtype=bool)
     if len(right) < FEWEST or right.all() or not right.any():
         raise GroundTruthError(
             f"{len(right)} lines, {right.sum()} read right: too few to calibrate on; "
-            f"give at least {FEWEST} with some of both"
+            f"give at least {FEWEST}, some read right and some wrong"
         )
     confidences = np.array([line.confidence for line in lines])
     calibrated = replace(folder, confidence=fit(confidences, right))
     calibrated.save()
     return calibrated
+
+
+def _as_written(lines: Iterable[GroundTruth], alphabet: Alphabet) -> Iterator[GroundTruth]:
+    """Yield lines with their text as a model with this alphabet writes it, none that is a marker.
+
+    What it cannot write stays: that is read wrong, and a confidence has to know.
+    """
+    cleaning = cleaning_for(alphabet)
+    for line in lines:
+        text = clean_text(line.text, cleaning, alphabet).text
+        if not is_marker(text):
+            yield replace(line, text=text)
 
 
 def fit(confidences: np.ndarray, right: np.ndarray) -> Calibration:

@@ -151,6 +151,8 @@ def _holds_images(kind: pa.DataType) -> bool:
 def _holds_text(kind: pa.DataType) -> bool:
     from pyarrow import types
 
+    if types.is_dictionary(kind):  # as data frames keep what comes again and again
+        kind = kind.value_type
     return bool(types.is_string(kind) or types.is_large_string(kind))
 
 

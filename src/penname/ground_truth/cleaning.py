@@ -35,7 +35,7 @@ class Rule:
 
 RULES = (
     Rule("missing-text", "drops", "The line has no text."),
-    Rule("marker", "drops", f"The text is a marker ({' or '.join(MARKERS)}), not what is written."),
+    Rule("marker", "drops", f"The text is a marker: {' or '.join(MARKERS)}, in capitals or not."),
     Rule("unicode", "changes", "The text is brought to NFC with single spaces."),
     Rule("case", "changes", "The text is written in capitals (`case` is upper)."),
     Rule("accents", "changes", "Accents are taken off and œ, æ, ø, ł spelled out (`accents`)."),
@@ -66,6 +66,15 @@ class Cleaning:
     dropped: str = ""
     note: str = ""
     changed: tuple[str, ...] = ()
+
+
+def cleaning_for(alphabet: Alphabet) -> CleaningOptions:
+    """Return the cleaning that writes a text as a model with this alphabet does."""
+    characters = alphabet.characters
+    return CleaningOptions(
+        case="upper" if characters == characters.upper() else "keep",
+        accents="strip" if characters.isascii() else "keep",
+    )
 
 
 def clean_text(raw: str | None, options: CleaningOptions, alphabet: Alphabet | None) -> Cleaning:

@@ -163,7 +163,8 @@ def _write_csv(lines: Iterable[GroundTruth], out: Path) -> int:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for line in lines:
-            row = {"file": _path(line, out.parent), "text": line.text, "source": line.source}
+            text = line.text and nfc(line.text)  # of a .gt.txt file, in one line
+            row = {"file": _path(line, out.parent), "text": text, "source": line.source}
             writer.writerow(row | _rest(line))
             number += 1
     return number

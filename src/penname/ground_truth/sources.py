@@ -100,12 +100,18 @@ def _recognised(path: Path, options: SourceOptions) -> list[Source]:
         raise GroundTruthError(f"{path} is a pack already; give what it was made from")
     if tables := _names_tables(path, options):
         return tables
-    if any(name.endswith(".gt.txt") for _, names in visible_files(path) for name in names):
+    below = [(folder, name) for folder, names in visible_files(path) for name in names]
+    if any(name.endswith(".gt.txt") for _, name in below):
         return [LineFolder(path)]
     if files := _visible(path):
         parts = [_file(file, options) for file in files]
         return [TableFolder(tuple(parts))] if len(parts) > 1 else parts
-    if any(_is_image(name) for _, names in visible_files(path) for name in names):
+    if lower := [folder / name for folder, name in below if _is_table(Path(name))]:
+        raise GroundTruthError(
+            f"{path}: tables are looked for in the folder itself, and {escaped(lower[0])} lies "
+            "below it; give the folder it lies in, or move it away"
+        )
+    if any(_is_image(name) for _, name in below):
         return [LineFolder(path)]
     raise GroundTruthError(
         f"{path}: no ground truth recognised; give the Kaggle names folder, a CSV, TSV or JSONL "
@@ -115,7 +121,7 @@ def _recognised(path: Path, options: SourceOptions) -> list[Source]:
 
 def _visible(folder: Path) -> list[Path]:
     """Return the tables and Parquet files of a folder, in order; hidden ones are not for people."""
-    files = (p for p in folder.iterdir() if p.suffix.lower() in (*TABLES, ".parquet"))
+    files = filter(_is_table, folder.iterdir())
     return sorted(file for file in files if not file.name.startswith("."))
 
 
@@ -216,6 +222,10 @@ class LineFolder:
                     image=image,
                     place=escaped(self.path),
                 )
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in (*TABLES, ".parquet")
 
 
 def _is_image(name: str) -> bool:

@@ -282,6 +282,10 @@ def numbered_rows(path: Path) -> Iterator[Row]:
             f"{path}: after line {number}: {error}; write a quotation mark in a text twice, and "
             "one before and after the text"
         ) from None
+    except json.JSONDecodeError as error:
+        raise GroundTruthError(
+            f"{path}: after line {number}: {error}; each line is to be a JSON object"
+        ) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise GroundTruthError(
             f"{path}: after line {number}: {error}; the table must be UTF-8 text"
@@ -347,7 +351,7 @@ def label(value: Any, place: str) -> str | None:
             f"{place}: the text is of type {type(value).__name__}; name its column with "
             "--text-column"
         )
-    return _text(value)
+    return _number(value)
 
 
 def _split(value: Any, path: Path, number: int) -> str:

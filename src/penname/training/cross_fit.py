@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from penname.alphabet import Alphabet, nfc
-from penname.audit import cleaning_for
 from penname.errors import OptionError, TrainingError
 from penname.files import write_whole
-from penname.ground_truth.cleaning import is_marker
+from penname.ground_truth.cleaning import cleaning_for, is_marker
 from penname.ground_truth.corrections import write_table
 from penname.ground_truth.pack import PackOptions, write_pack
 from penname.ground_truth.pack_folder import Pack
