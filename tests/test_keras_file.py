@@ -21,7 +21,8 @@ from penname.errors import ModelError, OptionError, TrainingError
 from penname.line_image import ImageSpec
 from penname.model_folder import ModelFolder
 from penname.training import keras_file
-from penname.training.keras_file import read_keras
+from penname.training.keras_file import _by_path, read_keras
+from penname.training.keras_graph import Node, _unwrapped
 from penname.training.keras_model import load_keras
 from penname.training.keras_options import KerasOptions
 from penname.training.options import TrainOptions
@@ -288,6 +289,23 @@ def test_frames_that_valid_convolutions_ate_are_filled_up_on_both_sides(tmp_path
     keras.Model(image, layers.Dense(4, activation="softmax")(x)).save(tmp_path / "m.keras")
     network, _, _ = load_keras(tmp_path / "m.keras", KerasOptions())
     assert (network.stride, network.before, network.after) == (1, 2, 3)
+
+
+def test_the_axis_of_a_layer_of_one_frame_is_counted_in_all_frames() -> None:
+    def axis_of(axis: Any) -> Any:
+        inner = {"class_name": "BatchNormalization", "config": {"axis": axis}}
+        node = Node("frames", "TimeDistributed", {"layer": inner}, ("x",), None)
+        return _unwrapped(node).config["axis"]
+
+    assert [axis_of([1]), axis_of(1)] == [2, 2]  # as Keras 2 and a person may write it
+    assert [axis_of(-1), axis_of([-1])] == [-1, [-1]]
+
+
+def test_a_file_of_the_first_keras_2_with_this_format_is_refused_with_a_remedy() -> None:
+    with h5py.File("m", "w", driver="core", backing_store=False) as weights:
+        weights.create_group(r"_layer_checkpoint_dependencies\conv2d/vars")
+        with pytest.raises(ValueError, match=r"save it as \.h5"):
+            _by_path(weights, [])
 
 
 def test_the_command_makes_a_folder_that_reads(

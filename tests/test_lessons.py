@@ -183,6 +183,16 @@ def test_a_reshape_spreads_a_column_over_all_frames(lesson: Any) -> None:
     assert not torch.equal(frames[0], script.reshaped(features))
 
 
+def test_a_network_of_reshaped_frames_is_trained(lesson: Any, tmp_path: Path) -> None:
+    script = lesson("reshape")
+    pack = lesson("drawn").draw_pack(tmp_path / "pack", 40)
+    weights = []
+    for order in (script.reshaped, script.columns):
+        *_, exact = script.trained(pack, tmp_path, order, 1)
+        weights.append(exact)
+    assert weights == [0, 0]  # after one step
+
+
 def test_training_begins_with_writing_nothing(
     lesson: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,6 +163,13 @@ def test_frozen_parts_stay_as_they_are_and_the_others_learn(
         Run([Pack.open(pack)], tmp_path / "other", replace(options, freeze="lstm"), start)
 
 
+def test_a_height_step_leaves_rows_out(tmp_path: Path, old: ModelFolder) -> None:
+    packs = [Pack.open(tmp_path / "old")]
+    height = packs[0].spec.height
+    with pytest.raises(TrainingError, match=f"leaves no row out, as line images are {height} high"):
+        Run(packs, tmp_path, replace(OPTIONS, height_step=height), old)
+
+
 def test_another_network_is_refused(tmp_path: Path, old: ModelFolder) -> None:
     packs = [Pack.open(tmp_path / "old")]
     with pytest.raises(TrainingError, match="has the network 'names'; give --preset names"):

@@ -312,6 +312,32 @@ def test_damaged_material_is_named_and_what_a_mac_adds_is_left_out(
         Fonts.load(fonts)
 
 
+def test_a_font_may_have_blank_small_letters(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = Image.new("L", (154, 0)).im
+    monkeypatch.setattr(ImageFont.FreeTypeFont, "getmask", lambda *_: blank)
+    assert Fonts.load(data / "handwriting_fonts.zip").can_write("ANNE")
+
+
+def test_a_list_may_end_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "N.CSV").write_text("name,count\nDUPONT,12\n")
+    corpus = Corpus.load(tmp_path / "N.CSV", 0.5)
+    assert {corpus.pick(np.random.default_rng(i)) for i in range(20)} == {"DUPONT"}
+
+
+def test_a_sheet_is_not_written_into_the_pack(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["synth", "--data", str(data), "--out", str(tmp_path / "pack"), "--lines", "1"]
+    (tmp_path / "pack").mkdir()
+    assert main([*words, "--sheet", str(tmp_path / "pack" / "s.png")]) == 2
+    assert "s.png lies in" in capsys.readouterr().err
+    (tmp_path / "pack").rmdir()
+    assert main([*words, "--sheet", str(tmp_path / "s.png"), "--workers", "1"]) == 0
+    assert "1 pictures in" in capsys.readouterr().err
+    with Image.open(tmp_path / "s.png") as sheet:
+        assert sheet.width > 500
+
+
 def test_texts_that_a_source_cannot_write_are_no_endless_search(data: Path, tmp_path: Path) -> None:
     (tmp_path / "signs.csv").write_text("\ufeffname,count\n£5,1\n§ 3,2\n", "utf-8")
     kit = Kit(data, text=str(tmp_path / "signs.csv"))

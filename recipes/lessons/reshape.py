@@ -9,6 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import torch
 from drawn import draw_pack, plain
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from penname.alphabet import Alphabet
     from penname.ground_truth.pack_folder import Pack
     from penname.line_image import ImageSpec
-    from penname.training.options import TrainOptions
 
 CELLS = 32  # of each LSTM, instead of 512
 
@@ -63,10 +63,11 @@ class Small(Origin):
 def trained(pack: Pack, out: Path, order: type[columns], steps: int) -> tuple[float, ...]:
     """Return characters written, correct by position, CER and exact match after so many steps."""
 
-    def start(alphabet: Alphabet, spec: ImageSpec, _: TrainOptions) -> tuple[Alphabet, Small]:
+    def begin(alphabet: Alphabet, spec: ImageSpec, *_: object) -> tuple[Alphabet, Small]:
         return alphabet, Small(spec.height, alphabet.classes, order)
 
-    run = Run([pack], out, plain("origin", 32, 3e-3), start)
+    with patch("penname.training.run.begin", begin):
+        run = Run([pack], out, plain("origin", 32, 3e-3))
     for step in range(steps):
         plan = run.plan(step // run.steps_an_epoch)
         run.step(run.train.batch(plan[step % run.steps_an_epoch]))

@@ -44,10 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.sheet and arguments.sheet.suffix.lower() != ".png":
         raise OptionError(f"{arguments.sheet}: a contact sheet is a PNG; name it .png")
     check_free(arguments.out)
+    kit = Kit(arguments.data, options.flatten, options.text)
     if arguments.sheet:
         check_outputs([arguments.sheet], [], never=())
-        kit = Kit(arguments.data, options.flatten, options.text)
+        if arguments.sheet.resolve().is_relative_to(arguments.out.resolve()):
+            raise OptionError(f"{arguments.sheet} lies in {arguments.out}; write it elsewhere")
         contact_sheet(arguments.sheet, SHEET, arguments.real, kit=kit, options=options)
-    lines = synthesise(arguments.out, options, arguments.data, spec, progress=progress)
+    lines = synthesise(arguments.out, options, arguments.data, spec, kit=kit, progress=progress)
     say(f"{lines:,} pictures in {arguments.out}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,16 +44,25 @@ def run(arguments: argparse.Namespace) -> int:
     from penname.training.device import find_device
     from penname.training.loop import train
     from penname.training.options import SelfOptions, TrainOptions
+    from penname.training.run import check_models
 
+    started = time.monotonic()
     options = from_flags(TrainOptions, arguments)
     if arguments.sure != SelfOptions.sure and not arguments.unlabelled:
         raise OptionError("--sure is of the lines of an --unlabelled pack; name one")
     start = ModelFolder.load(arguments.start) if arguments.start else None
     teacher = ModelFolder.load(arguments.teacher) if arguments.teacher else None
-    find_device(options.device)  # before all lines of a pack are read
+    check_models(options, start, teacher)  # before all lines of a pack are read
+    find_device(options.device)
     packs = arguments.pack + ([_self_pack(arguments, options)] if arguments.unlabelled else [])
     state = train(
-        packs, arguments.out, options, resume=arguments.resume, start=start, teacher=teacher
+        packs,
+        arguments.out,
+        options,
+        resume=arguments.resume,
+        start=start,
+        teacher=teacher,
+        started=started,
     )
     if state.finished:
         say(f"finished; next: penname export --checkpoint {arguments.out} --out DIR --name NAME")

@@ -54,7 +54,8 @@ class Corpus:
             GroundTruthError: when the text cannot be read or has no line of the alphabet.
             LexiconError: when the list cannot be read.
         """
-        if path.suffix == ".csv":
+        is_list = path.suffix.lower() == ".csv"
+        if is_list:
             rows = list(read_names(path).items())
         else:
             try:
@@ -71,7 +72,7 @@ class Corpus:
                 *(path, len(texts) - len(rows), len(texts)),
             )
         counts = np.array([n for _, n in rows], np.float64) ** flatten
-        return cls([t for t, _ in rows], counts if path.suffix == ".csv" else None)
+        return cls([t for t, _ in rows], counts if is_list else None)
 
     def pick(self, rng: np.random.Generator) -> str:
         """Return one line of text."""

@@ -153,8 +153,9 @@ def _face(path: Path, name: str, data: bytes) -> Face | None:
     if not has.issuperset(CAPITALS) or top <= 8:
         return None
     mask = font.getmask("nunmu")
-    columns = np.asarray(mask, np.uint8).reshape(mask.size[::-1]).max(axis=0)
-    return Face(name, data, top / 64, has, cursive=bool(np.trim_zeros(columns).min() > 60))
+    columns = np.asarray(mask, np.uint8).reshape(mask.size[::-1]).max(axis=0, initial=0)
+    inked = np.trim_zeros(columns)  # none of small letters that are blank
+    return Face(name, data, top / 64, has, cursive=len(inked) > 0 and bool(inked.min() > 60))
 
 
 def _characters(data: bytes) -> frozenset[str]:

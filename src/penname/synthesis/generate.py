@@ -43,11 +43,13 @@ def synthesise(
     data: Path,
     spec: ImageSpec | None = None,
     *,
+    kit: Kit | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Write `options.lines` line images with ground truth into a pack at `out`.
 
-    Returns the number of lines. Pictures are made in chunks and streamed in order.
+    Returns the number of lines. Pictures are made in chunks and streamed in order. A `kit` is the
+    material of the data folder for these options, where that has been read already.
 
     Raises:
         GroundTruthError: when a file of the data folder is missing or unreadable, naming it.
@@ -56,7 +58,7 @@ def synthesise(
         PackError: when `out` is taken, or a worker process died.
     """
     spec = spec or ImageSpec()
-    kit = Kit(data, options.flatten, options.text)
+    kit = kit or Kit(data, options.flatten, options.text)
     kit.load(options)
     number = 0
     with PackWriter(out, options.alphabet, spec, to_json(options)) as writer:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from penname.ctc import frames_needed
 from penname.errors import TrainingError
-from penname.line_image import PAPER, cut_rows
+from penname.line_image import PAPER, cut_rows, on_canvas
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -165,15 +165,11 @@ class Lines:
 
     def _images(self, lines: np.ndarray, canvas: int) -> Tensor:
         """Return the line images on paper: (N, 1, H, canvas) uint8."""
-        height = self.packs[0].spec.height
+        places = [self.where[line] for line in lines]
         if self.resident:
-            return self.resident.images([self.where[line] for line in lines], height, canvas)
-        images = np.full((len(lines), 1, height, canvas), PAPER, dtype=np.uint8)
-        for row, line in zip(images, lines, strict=True):
-            pack, i = self.where[line]
-            image = self.packs[pack].image(i)
-            row[0, :, : image.shape[1]] = image
-        return torch.from_numpy(images)
+            return self.resident.images(places, self.packs[0].spec.height, canvas)
+        images = [self.packs[pack].image(i) for pack, i in places]
+        return torch.from_numpy(on_canvas(images, canvas))
 
 
 def plan(lines: Lines, passes: Sequence[float], batch_size: int, seed: int) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
 """Keras files: the architecture and the weights of a saved model, without Keras.
 
-Three kinds are read. A `.keras` file (Keras 3, or 2.12 and later) is a zip with `config.json` and
+Three kinds are read. A `.keras` file (Keras 3, or a late 2) is a zip with `config.json` and
 `model.weights.h5`. An `.h5` file of `model.save` (Keras 2 and 3) has the architecture in the
 attribute `model_config` and the weights by layer in `model_weights`. An `.h5` file of
 `save_weights` has weights alone.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+CHECKPOINTED = "_layer_checkpoint_dependencies"  # where Keras 2.12 and 2.13 keep weights
 MAX_BYTES = 1 << 30  # of a file and of one array in it; a CRNN has some 10 MB
 MAX_CONFIG = 1 << 24  # bytes of architecture; a CRNN has some 20 kB
 ADVICE = "save the model in Keras as .keras or .h5"
@@ -112,6 +113,8 @@ def _by_path(root: h5py.Group, layers: list[dict[str, Any]] | None) -> dict[str,
 
     Without the layers the names are those of the groups.
     """
+    if "layers" not in root and CHECKPOINTED in ",".join(root):
+        raise ValueError("of a Keras 2 that keeps weights elsewhere; save it as .h5 there")
     groups = _group(root, "layers")
     named = {key: key for key in groups}
     if layers is not None:

@@ -93,7 +93,18 @@ def _unwrapped(node: Node) -> Node:
     if inner["class_name"] not in kinds:
         raise ModelError(f"layer {node.name}: TimeDistributed({inner['class_name']}) is not known")
     kind = inner["class_name"] if inner["class_name"] != "Flatten" else FLATTEN
-    return replace(node, kind=kind, config=inner["config"])
+    return replace(node, kind=kind, config=_of_all_frames(inner["config"]))
+
+
+def _of_all_frames(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a layer of one frame (N, F) for all of them (N, T, F).
+
+    Keras 2 writes the axis of a batch norm as it counts them, [1].
+    """
+    axis = config.get("axis")
+    if isinstance(axis, list):
+        (axis,) = axis
+    return config | {"axis": axis + 1} if isinstance(axis, int) and axis > 0 else config
 
 
 def _tensors(value: Any) -> Iterator[list[Any]]:

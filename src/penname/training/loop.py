@@ -42,18 +42,20 @@ def train(
     start: ModelFolder | None = None,
     teacher: ModelFolder | None = None,
     clock: Callable[[], float] = time.monotonic,
+    started: float | None = None,
 ) -> State:
     """Train on packs; leave checkpoints, `best/`, `metrics.jsonl` and TensorBoard files in `out`.
 
     A time limit, SIGTERM or Ctrl-C end the run after the current step with a checkpoint; call again
-    with `resume=True` to go on. The returned state says whether it `finished`.
+    with `resume=True` to go on. The time is counted from when it `started` by the clock, else from
+    now. The returned state says whether it `finished`.
 
     Raises:
         TrainingError: nothing to train on, a checkpoint in the way or of another run, another run
             at work in `out`, or several steps in a row without a finite loss.
         PackError: a pack is missing or damaged.
     """
-    started = clock()
+    started = clock() if started is None else started
     _newest(out, resume)  # what is in the way is said before packs are opened
     run = Run([Pack.open(path) for path in packs], out, options, start, teacher)
     with alone(out):

@@ -91,14 +91,14 @@ class Run:
         start: ModelFolder | None = None,
         teacher: ModelFolder | None = None,
     ) -> None:
-        if options.height_step and not start:
-            raise TrainingError(
-                "with a --height-step batch norm stays as it was trained; give a model, --from"
-            )
-        if options.freeze and not start:
-            raise TrainingError("--freeze keeps parts of a model as they are; name it with --from")
+        check_models(options, start, teacher)
         self.options, self.out, self.packs = options, out, packs
         self.spec = _one_spec(packs, pixels_a_step(options.preset))
+        if options.height_step >= self.spec.height:
+            raise TrainingError(
+                f"a --height-step of {options.height_step} leaves no row out, as line images are "
+                f"{self.spec.height} high; give a smaller one, or 0"
+            )
         alphabet = packs[0].alphabet
         for pack in packs[1:]:
             alphabet = alphabet.merge(pack.alphabet)
@@ -127,11 +127,8 @@ class Run:
             self.teacher = Teacher(teacher, self.alphabet, self.spec, self.device, self.dtype)
         self.columns: tuple[Columns, Columns] | None = None
         if options.matching:
-            if not self.teacher:
-                raise TrainingError("--matching is by the columns of a --teacher; name one")
+            assert self.teacher, "as `check_models` has seen"
             self.columns = self.teacher.columns(self.network)
-        if options.teaching != TrainOptions.teaching and not teacher:
-            raise TrainingError("--teaching is the weight of a --teacher; name one")
         resident = Resident.where_it_fits(packs, self.device)
         self.train, self.validation = (
             Lines(packs, split, self.alphabet, STRIDE, resident, options.height_step)
@@ -162,8 +159,7 @@ class Run:
         rise = options.warmup * total
         if step < rise:
             return options.learning_rate * (0.04 + 0.96 * step / rise)
-        # With fractions of packs epochs differ by a few steps, so a run may go on past `total`.
-        part = min(1.0, (step - rise) / max(1, total - rise))
+        part = (step - rise) / (total - rise)
         return options.learning_rate * (1e-4 + 0.5 * (1 - 1e-4) * (1 + math.cos(math.pi * part)))
 
     def step(self, batch: Batch) -> None:
@@ -361,6 +357,22 @@ class Run:
                 )
         checkpoint.load(path, self.network, self.average, self.optimizer)
         self.state = State(**{name: saved[name] for name in names})
+
+
+def check_models(
+    options: TrainOptions, start: ModelFolder | None, teacher: ModelFolder | None
+) -> None:
+    """Refuse options that are of a start or a teacher where there is none."""
+    if options.height_step and not start:
+        raise TrainingError(
+            "with a --height-step batch norm stays as it was trained; give a model, --from"
+        )
+    if options.freeze and not start:
+        raise TrainingError("--freeze keeps parts of a model as they are; name it with --from")
+    if options.matching and not teacher:
+        raise TrainingError("--matching is by the columns of a --teacher; name one")
+    if options.teaching != TrainOptions.teaching and not teacher:
+        raise TrainingError("--teaching is the weight of a --teacher; name one")
 
 
 def _one_spec(packs: Sequence[Pack], step: int) -> ImageSpec:
