@@ -275,9 +275,9 @@ def test_counts_are_those_of_the_lines(tmp_path: Path) -> None:
         (
             "t.jsonl",
             '{"file": "1", "text": "A"}\n{oops\n',
-            r"after line 1: .*; each line is to be a J",
+            r"t\.jsonl: after line 1: .*; each line is to be a JSON object",
         ),
-        ("t.jsonl", "[1]\n", r"t\.jsonl: after line 0: "),
+        ("t.jsonl", "[1]\n", r"t\.jsonl: after line 0: .*; each line is to be a JSON object"),
         ("t.csv", b"file,text\n1.png,Zo\xe9\n", r"t\.csv: after line 0: .*UTF-8"),
         ("t.csv", "file,text,split\n1.png,A,night\n", r"t\.csv:2: split is 'night'; use train"),
         (

@@ -315,7 +315,9 @@ def test_damaged_material_is_named_and_what_a_mac_adds_is_left_out(
 def test_a_font_may_have_blank_small_letters(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blank = Image.new("L", (154, 0)).im
     monkeypatch.setattr(ImageFont.FreeTypeFont, "getmask", lambda *_: blank)
-    assert Fonts.load(data / "handwriting_fonts.zip").can_write("ANNE")
+    fonts = Fonts.load(data / "handwriting_fonts.zip")
+    assert fonts.can_write("ANNE")
+    assert [face.cursive for face in fonts._faces] == [False]  # nothing of it is joined
 
 
 def test_a_list_may_end_in_capitals(tmp_path: Path) -> None:

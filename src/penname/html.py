@@ -64,8 +64,8 @@ th:last-child, td:last-child { padding-right: 0; }
 .row { display: grid; grid-template-columns: minmax(0, 340px) minmax(0, 1fr) 128px; gap: 4px 22px;
   padding: 14px 18px; align-items: center; border-bottom: 1px solid var(--line); }
 .row:last-child { border-bottom: 0; }
-.row.long { grid-template-columns: minmax(0, 1fr) 128px; }
-.row.long .picture { grid-column: 1 / -1; }
+.long { grid-template-columns: minmax(0, 1fr) 128px; }
+.long .picture { grid-column: 1 / -1; }
 .picture { background: #fff; border-radius: 6px; padding: 6px; display: flex; min-height: 44px;
   border: 1px solid var(--line); }
 .picture img { display: block; max-width: 100%; max-height: 84px; margin: auto; }
@@ -83,8 +83,7 @@ svg .axis { stroke: var(--line); }
 svg .guide { stroke: var(--faint); stroke-dasharray: 4 4; fill: none; }
 svg .curve { stroke: var(--accent); stroke-width: 2.5; fill: none; stroke-linejoin: round; }
 svg .dot { fill: var(--accent); fill-opacity: 0.75; }
-@media (max-width: 640px) { main { padding: 24px 14px 40px; }
-  .row, .row.long { grid-template-columns: 1fr; }
+@media (max-width: 640px) { main { padding: 24px 14px 40px; } .row { grid-template-columns: 1fr; }
   .number { font-size: 26px; } }
 """
 

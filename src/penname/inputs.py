@@ -61,13 +61,18 @@ def natural(path: Path) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(path))]
 
 
+def matching(pattern: str | Path) -> list[Path]:
+    """Return what a pattern matches, in no order."""
+    # pathlib refuses patterns that are absolute, as those a shell did not expand may be
+    return [Path(match) for match in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
+
+
 def _matches(path: str | Path) -> list[Path]:
     if Path(path).exists():
         if files := _files(Path(path)):
             return files
         raise ImageError(f"{path}: no images in this folder")
-    # pathlib refuses patterns that are absolute, as those a shell did not expand may be
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True)]  # noqa: PTH207
+    matches = matching(path)
     if not matches:
         raise ImageError(f"{path}: no such file or folder, and nothing matches it as a pattern")
     files = [file for match in sorted(matches, key=natural) for file in _files(match)]

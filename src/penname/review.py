@@ -10,7 +10,7 @@ from html import escape
 
 STYLE = """<style>
 .row { grid-template-columns: minmax(0, 300px) minmax(0, 1fr) 285px; padding: 10px 18px; }
-.row.long { grid-template-columns: 1fr; }
+.long { grid-template-columns: 1fr; }
 @media (max-width: 860px) { .row { grid-template-columns: 1fr; } }
 .bar { position: sticky; top: 0; background: var(--ground); padding: 12px 0; z-index: 1; }
 button, .row input { font: inherit; color: inherit; background: var(--card); padding: 4px 10px;

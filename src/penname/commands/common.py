@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 from pathlib import Path
@@ -78,11 +77,11 @@ def check_outputs(
     Raises:
         OptionError: naming the file.
     """
-    from penname.inputs import PARQUET
+    from penname.inputs import PARQUET, matching
     from penname.line_image import SUFFIXES
 
     never = (*SUFFIXES, PARQUET) if never is None else never
-    read = {_identity(each) for path in inputs if path for each in (path, *_matching(path))}
+    read = {_identity(each) for path in inputs if path for each in (path, *matching(path))}
     written = set[tuple[int, int] | str]()
     for file in filter(None, outputs):
         identity = _identity(file)
@@ -99,11 +98,6 @@ def check_outputs(
         if identity in written and (file.is_file() or not file.exists()):  # /dev/null may be
             raise OptionError(f"{file} would be written twice; name another file")
         written.add(identity)
-
-
-def _matching(path: Path | str) -> list[str]:
-    """Return what a pattern matches."""
-    return glob.glob(str(path), recursive=True)  # noqa: PTH207  # as in `penname.inputs`
 
 
 def _identity(path: Path | str) -> tuple[int, int] | str:

@@ -30,7 +30,7 @@ from penname.ground_truth.tables import (
 from penname.line_image import SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = [
     "GroundTruth",
@@ -100,18 +100,17 @@ def _recognised(path: Path, options: SourceOptions) -> list[Source]:
         raise GroundTruthError(f"{path} is a pack already; give what it was made from")
     if tables := _names_tables(path, options):
         return tables
-    below = [(folder, name) for folder, names in visible_files(path) for name in names]
-    if any(name.endswith(".gt.txt") for _, name in below):
+    if _first(path, _is_text):
         return [LineFolder(path)]
     if files := _visible(path):
         parts = [_file(file, options) for file in files]
         return [TableFolder(tuple(parts))] if len(parts) > 1 else parts
-    if lower := [folder / name for folder, name in below if _is_table(Path(name))]:
+    if lower := _first(path, _is_table):
         raise GroundTruthError(
-            f"{path}: tables are looked for in the folder itself, and {escaped(lower[0])} lies "
+            f"{path}: tables are looked for in the folder itself, and {escaped(lower)} lies "
             "below it; give the folder it lies in, or move it away"
         )
-    if any(_is_image(name) for _, name in below):
+    if _first(path, _is_image):
         return [LineFolder(path)]
     raise GroundTruthError(
         f"{path}: no ground truth recognised; give the Kaggle names folder, a CSV, TSV or JSONL "
@@ -119,9 +118,17 @@ def _recognised(path: Path, options: SourceOptions) -> list[Source]:
     )
 
 
+def _first(path: Path, is_wanted: Callable[[str], bool]) -> Path | None:
+    """Return the first file at or below a path whose name is wanted, if there is one."""
+    files = (
+        folder / name for folder, names in visible_files(path) for name in names if is_wanted(name)
+    )
+    return next(files, None)
+
+
 def _visible(folder: Path) -> list[Path]:
     """Return the tables and Parquet files of a folder, in order; hidden ones are not for people."""
-    files = filter(_is_table, folder.iterdir())
+    files = (file for file in folder.iterdir() if _is_table(file.name))
     return sorted(file for file in files if not file.name.startswith("."))
 
 
@@ -224,8 +231,12 @@ class LineFolder:
                 )
 
 
-def _is_table(path: Path) -> bool:
-    return path.suffix.lower() in (*TABLES, ".parquet")
+def _is_table(name: str) -> bool:
+    return name.lower().endswith((*TABLES, ".parquet"))
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith(".gt.txt")
 
 
 def _is_image(name: str) -> bool:
@@ -237,7 +248,7 @@ def _stems(names: list[str]) -> dict[str, list[str]]:
 
     Those have their name as their stem: `1.jpg` and `1.png` are two lines, `1.bin.png` is `1.png`.
     """
-    texts = [name for name in names if name.endswith(".gt.txt")]
+    texts = [name for name in names if _is_text(name)]
     stems = {name.removesuffix(".gt.txt"): [name] for name in texts}
     for name in filter(_is_image, names):
         plain = re.sub(r"\.(bin|nrm)(\.\w+)$", r"\2", name)

@@ -282,14 +282,10 @@ def numbered_rows(path: Path) -> Iterator[Row]:
             f"{path}: after line {number}: {error}; write a quotation mark in a text twice, and "
             "one before and after the text"
         ) from None
-    except json.JSONDecodeError as error:
-        raise GroundTruthError(
-            f"{path}: after line {number}: {error}; each line is to be a JSON object"
-        ) from None
     except (ValueError, TypeError, RecursionError) as error:
-        raise GroundTruthError(
-            f"{path}: after line {number}: {error}; the table must be UTF-8 text"
-        ) from None
+        is_json = path.suffix.lower() == ".jsonl" and not isinstance(error, UnicodeError)
+        remedy = "each line is to be a JSON object" if is_json else "the table must be UTF-8 text"
+        raise GroundTruthError(f"{path}: after line {number}: {error}; {remedy}") from None
 
 
 def _csv_rows(file: Any, path: Path) -> Iterator[Row]:
